@@ -1,0 +1,214 @@
+"""The tools that are measured, each with a storage of its own that begins empty."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parent.parent
+BRIDGE = "rtimgbench0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One build: wall seconds, peak memory in MiB (of the largest process that was seen), and what was moved."""
+
+    seconds: float
+    peak_mib: float
+    moved: Mapping[str, int] = field(default_factory=dict)
+
+
+class Tool:
+    """A tool with a folder for its state; a context, so that what it starts is stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        pass
+
+    def build(self, builder: str, target: str) -> Sample:
+        """Build the runtime image from the builder image `builder` and push it as `target`."""
+        began = time.perf_counter()
+        with peak_of_process_group() as peak:
+            for command in self.commands(builder, target):
+                done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False)
+                if done.returncode:
+                    sys.exit(f"{command}: {done.stderr[-2000:]}")
+        return Sample(seconds=time.perf_counter() - began, peak_mib=peak[0], moved=self.moved())
+
+    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+        """The commands of one build."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """Environment of the commands."""
+        return {**os.environ}
+
+    def moved(self) -> Mapping[str, int]:
+        """What the last build moved, where the tool says so."""
+        return {}
+
+    def context(self, builder: str) -> Path:
+        """A folder with the Dockerfile.runtime alone."""
+        folder = self.folder / "context"
+        folder.mkdir(exist_ok=True)
+        render = [sys.executable, "-m", "runtimeimg", "render", "benchmarks/build.yaml", "--builder-image", builder]
+        text = subprocess.run(render, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        (folder / "Dockerfile.runtime").write_text(text)
+        return folder
+
+
+class Native(Tool):
+    """runtimeimg's own builder."""
+
+    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+        """Build and push in one."""
+        command = [sys.executable, "-m", "runtimeimg", "build", str(ROOT / "benchmarks" / "build.yaml")]
+        command += ["--builder", "native", "--builder-image", f"docker://{builder}", "-t", target, "--push"]
+        return [[*command, "--progress", "quiet", "--metadata-file", str(self.folder / "metadata.json")]]
+
+    def environment(self) -> dict[str, str]:
+        """A cache of its own."""
+        return {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "PYTHONPATH": str(ROOT)}
+
+    def moved(self) -> Mapping[str, int]:
+        """The account of the build."""
+        moved: Mapping[str, int] = json.loads((self.folder / "metadata.json").read_text())["moved"]
+        return moved
+
+
+class Docker(Tool):
+    """The classic builder of an Engine of its own."""
+
+    buildkit = "0"
+
+    def __enter__(self) -> Self:
+        self.socket = f"unix://{self.folder}/docker.sock"
+        command = ["dockerd", "--host", self.socket, "--data-root", str(self.folder / "data")]
+        command += ["--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid")]
+        # A bridge of its own: with `--bridge none` a second Engine would delete the first one's docker0.
+        subprocess.run(["ip", "link", "add", BRIDGE, "type", "bridge"], check=True)
+        subprocess.run(["ip", "address", "add", "172.31.254.1/24", "dev", BRIDGE], check=True)
+        command += ["--bridge", BRIDGE, "--iptables=false"]
+        self.daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            answered = subprocess.run(["docker", "-H", self.socket, "version"], capture_output=True, check=False)
+            if answered.returncode == 0:
+                return self
+            time.sleep(0.2)
+        self.daemon.kill()
+        sys.exit("a second Docker Engine does not start")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.daemon.terminate()
+        self.daemon.wait(60)
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
+        mounts = re.findall(rf"^\S+ ({re.escape(str(self.folder))}\S*)", Path("/proc/mounts").read_text(), re.MULTILINE)
+        for mount in sorted(mounts, reverse=True):
+            subprocess.run(["umount", mount], check=False)
+
+    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+        """Build and push."""
+        context = str(self.context(builder))
+        # The client of Debian's docker.io has BuildKit built in; a newer one on PATH may not.
+        client = ["/usr/bin/docker", "-H", self.socket]
+        build = [*client, "build", "--quiet", "-t", target, "-f", f"{context}/Dockerfile.runtime", context]
+        return [build, [*client, "push", "--quiet", target]]
+
+    def environment(self) -> dict[str, str]:
+        """Which of the Engine's two builders."""
+        return {**os.environ, "DOCKER_BUILDKIT": self.buildkit}
+
+
+class BuildKit(Docker):
+    """BuildKit, in an Engine of its own."""
+
+    buildkit = "1"
+
+
+class Buildah(Tool):
+    """buildah, with a storage of its own."""
+
+    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+        """Build and push."""
+        context = str(self.context(builder))
+        buildah = ["buildah", "--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
+        buildah += ["--storage-driver", "overlay"]
+        build = [
+            *buildah,
+            "bud",
+            "--layers",
+            "--tls-verify=false",
+            "-t",
+            target,
+            "-f",
+            f"{context}/Dockerfile.runtime",
+            context,
+        ]
+        return [build, [*buildah, "push", "--tls-verify=false", target, f"docker://{target}"]]
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        mounts = re.findall(rf"^\S+ ({re.escape(str(self.folder))}\S*)", Path("/proc/mounts").read_text(), re.MULTILINE)
+        for mount in sorted(mounts, reverse=True):
+            subprocess.run(["umount", mount], check=False)
+
+
+@contextlib.contextmanager
+def peak_of_process_group() -> Iterator[list[float]]:
+    """Watch the largest resident set among this process's descendants; the value is in MiB when the context ends."""
+    peak, ended = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            peak[0] = max([peak[0], *(resident(pid) for pid in descendants(os.getpid()))])
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
+        if not peak[0]:
+            peak[0] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def descendants(parent: int) -> list[int]:
+    """Process ids below `parent`."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, todo = [], [parent]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def resident(pid: int) -> float:
+    """Peak resident set of a process so far, in MiB; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        match = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        if match:
+            return int(match[1]) / 1024
+    return 0.0

@@ -1,0 +1,117 @@
+"""The same runtime image made by the native builder, docker, BuildKit and buildah, registry to registry.
+
+One command, as root on Debian (services are started by `scripts/services with`):
+
+    make bench
+
+It builds a real builder image and a base, pushes both to the local registry, and then times every tool with nothing
+cached (each run has an Engine or storage of its own, empty), and again with only the builder's top layer changed.
+The floor is what one core needs to gunzip and hash the builder's layers and to hash and compress the new layer,
+measured in the same run. Ratios are of medians of this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import peers
+from floor import floor
+
+ROOT = Path(__file__).parent.parent
+REGISTRY = "127.0.0.1:5000"
+TOOLS = {
+    "native": peers.Native,
+    "docker": peers.Docker,
+    "buildkit": peers.BuildKit,
+    "buildah": peers.Buildah,
+}
+
+
+def prepare() -> None:
+    """Build and push the base, the builder, and the builder with another top layer."""
+    here = ROOT / "benchmarks"
+    server = (here / "app" / "server.js").read_text()
+    with tempfile.TemporaryDirectory(prefix="runtimeimg-bench-") as folder:
+        context = Path(folder)
+        (context / "package.json").write_text((here / "app" / "package.json").read_text())
+        for name, dockerfile, text in (
+            ("base:1", "Dockerfile.base", server),
+            ("builder:1", "Dockerfile.builder", server),
+            ("builder:2", "Dockerfile.builder", server.replace("release: 1", "release: 2")),
+        ):
+            (context / "server.js").write_text(text)
+            image = f"{REGISTRY}/benchmark/{name}"
+            command = ["docker", "build", "--quiet", "--network", "host", "-t", image, "-f", here / dockerfile, context]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["docker", "push", "--quiet", image], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(names: list[str], runs: int) -> dict[str, dict[str, list[peers.Sample]]]:
+    """Time every tool `runs` times, in turn, so that a change of the machine's speed touches all of them."""
+    samples: dict[str, dict[str, list[peers.Sample]]] = {
+        name: {"cold": [], "changed": [], "unchanged": []} for name in names
+    }
+    for number in range(runs):
+        for name in names:
+            with tempfile.TemporaryDirectory(prefix="runtimeimg-bench-") as folder, TOOLS[name](Path(folder)) as tool:
+                target = f"{REGISTRY}/benchmark/out-{name}-{Path(folder).name.lower()}"
+                samples[name]["cold"].append(tool.build(f"{REGISTRY}/benchmark/builder:1", f"{target}:1"))
+                samples[name]["unchanged"].append(tool.build(f"{REGISTRY}/benchmark/builder:1", f"{target}:1"))
+                samples[name]["changed"].append(tool.build(f"{REGISTRY}/benchmark/builder:2", f"{target}:2"))
+            print(f"run {number + 1}: {name} {samples[name]['cold'][-1].seconds:.2f} s", file=sys.stderr)
+    return samples
+
+
+def median(samples: list[peers.Sample], what: str) -> float:
+    """Median of one figure."""
+    return statistics.median(getattr(sample, what) for sample in samples)
+
+
+def table(samples: dict[str, dict[str, list[peers.Sample]]], lowest: float) -> str:
+    """The result as Markdown."""
+    lines = [
+        "| builder | cold s | ratio | peak MiB | builder's top layer changed s | ratio | unchanged s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    native = samples.get("native")
+    for name, cases in samples.items():
+        cold, changed, unchanged = (median(cases[case], "seconds") for case in ("cold", "changed", "unchanged"))
+        ratios = ["", ""]
+        if native:
+            ratios = [
+                f"{cold / median(native['cold'], 'seconds'):.1f}",
+                f"{changed / median(native['changed'], 'seconds'):.1f}",
+            ]
+        peak = median(cases["cold"], "peak_mib")
+        lines.append(
+            f"| {name} | {cold:.2f} | {ratios[0]} | {peak:.0f} | {changed:.2f} | {ratios[1]} | {unchanged:.2f} |"
+        )
+    if native:
+        ratio = median(native["cold"], "seconds") / lowest
+        lines.append(f"\nfloor: {lowest:.2f} s of one core; native cold is {ratio:.2f} times that")
+        lines.append(f"\nnative, bytes moved cold: `{json.dumps(native['cold'][-1].moved)}`")
+        lines.append(f"\nnative, bytes moved unchanged: `{json.dumps(native['unchanged'][-1].moved)}`")
+        lines.append(f"\nnative, bytes moved changed: `{json.dumps(native['changed'][-1].moved)}`")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prepare, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--tools", nargs="*", default=list(TOOLS), choices=list(TOOLS))
+    options = parser.parse_args()
+    prepare()
+    samples = measure(options.tools, options.runs)
+    lowest = statistics.median(floor(REGISTRY, "benchmark/builder", "1") for _ in range(options.runs))
+    print(table(samples, lowest))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""The build pipeline: plan, builder, stamp, destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from runtimeimg import stamp as stamping
+from runtimeimg.builders import Builder, BuildRequest, load_builder
+from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
+from runtimeimg.image import Image, ImageIndex, choose_platform
+from runtimeimg.image.values import image_entries
+from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform
+from runtimeimg.plan import BuildPlan
+from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
+
+FILE_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
+ENGINE_TRANSPORTS = (None, "docker-daemon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseFacts:
+    """What is known of the base image: its config, and the digest of its manifest where it has one."""
+
+    config: ImageConfig | None = None
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build made: the images by platform, and what each destination holds."""
+
+    builder: str
+    images: tuple[Image, ...]
+    written: tuple[Written, ...]
+
+
+def build(
+    request: BuildRequest,
+    builder: Builder,
+    destinations: Sequence[Location],
+    *,
+    platforms: Sequence[Platform] = (),
+    graph_format: str = "runtimegraph",
+) -> Built:
+    """Build the plan for each platform, stamp the images and write them to every destination, tags last.
+
+    Nothing is written before all images are built. Several platforms give an index.
+    """
+    builder.check(request)
+    with ExitStack() as stack:
+        images = []
+        for platform in platforms or (request.platform,):
+            one = replace(request, platform=platform)
+            image = stack.enter_context(builder.build(one))
+            base = base_facts(request.plan, request.stores, platform=platform)
+            images.append(
+                stamping.apply(
+                    image, stamping.stamp_of(request.plan, base_digest=base.digest, graph_format=graph_format)
+                )
+            )
+        result = images[0] if len(images) == 1 else index_of(images, request.plan)
+        written = tuple(
+            open_destination(location, request.stores).write(_ready(result, location, request, stack))
+            for location in destinations
+        )
+    return Built(builder=builder.name, images=tuple(images), written=written)
+
+
+def index_of(images: Sequence[Image], plan: BuildPlan) -> ImageIndex:
+    """Return an index of images for different platforms, in the order given."""
+    by_digest = {}
+    entries: list[Descriptor] = []
+    for image in images:
+        manifest = image.to_manifest()
+        by_digest[manifest.digest] = replace(image, manifest=manifest)
+        entries.append(replace(manifest.descriptor, platform=image.platform))
+    index = Index.of(entries, annotations=dict(plan.annotations))
+    return ImageIndex(index=index, open_manifest=lambda entry: by_digest[entry.digest], name=plan.name or "")
+
+
+def map_images(found: Image | ImageIndex, change: Callable[[Image], Image]) -> Image | ImageIndex:
+    """Return `found` with `change` done to it, or to every image of an index; other entries stay as they are."""
+    if isinstance(found, Image):
+        return change(found)
+    changed: dict[Digest, Image] = {}
+    entries = []
+    for entry in found.index.manifests:
+        child = found.open_manifest(entry) if entry in image_entries(found) else None
+        if isinstance(child, Image):
+            image = change(child)
+            manifest = image.to_manifest()
+            changed[manifest.digest] = replace(image, manifest=manifest)
+            entry = replace(manifest.descriptor, platform=entry.platform, annotations=entry.annotations)  # noqa: PLW2901
+        entries.append(entry)
+    index = found.index.evolve(manifests=[entry.to_json() for entry in entries])
+    original = found.open_manifest
+    return replace(found, index=index, open_manifest=lambda entry: changed.get(entry.digest) or original(entry))
+
+
+def base_facts(
+    plan: BuildPlan, options: StoreOptions, *, platform: Platform | None = None, required: bool = True
+) -> BaseFacts:
+    """Return what is known of the plan's base image.
+
+    With `required` off, a base that cannot be read now gives empty facts instead of an error.
+    """
+    if plan.base is None:
+        return BaseFacts(config=ImageConfig.from_json({"os": "linux", "architecture": Platform.host().architecture}))
+    try:
+        image = choose_platform(open_image(plan.base, options, exact=False), platform)
+    except (NotFoundError, UnavailableError, RemoteError, TransientError):
+        if required:
+            raise
+        return BaseFacts()
+    return BaseFacts(config=image.config, digest=image.manifest.digest if image.manifest else None)
+
+
+def choose_builder(name: str, request: BuildRequest, destinations: Sequence[Location]) -> Builder:
+    """Return the builder called `name`; `auto` chooses one that the plan, the target and this machine allow.
+
+    A plan with `run` needs docker, buildkit or buildah, in that order of what answers. Without, the native builder
+    composes the image, unless it goes to an Engine alone and all images are the Engine's to find.
+    """
+    if name != "auto":
+        return load_builder(name)
+    if not request.plan.run and not (_engine_alone(request.plan, destinations) and _answers("docker", request)):
+        return load_builder("native")
+    for candidate in ("docker", "buildkit", "buildah"):
+        if _answers(candidate, request):
+            return load_builder(candidate)
+    raise UnavailableError(
+        "the spec has 'run' steps, and nothing that could carry them out answers here",
+        hint="start a Docker Engine or install buildah, or drop spec.runtime.run to compose the image natively",
+    )
+
+
+def engine_answers(options: StoreOptions) -> bool:
+    """Tell whether a Docker Engine answers."""
+    from runtimeimg.stores.engine import Engine
+
+    try:
+        Engine.connect(options).close()
+    except UnavailableError:
+        return False
+    return True
+
+
+def default_destinations(plan: BuildPlan, options: StoreOptions, *, push: bool) -> tuple[Location, ...]:
+    """Return where a build goes when nothing was said: registry with `push`, else the Engine, else a layout here."""
+    if not plan.outputs:
+        raise UsageError("the image has no name", hint="write spec.output.image, or pass -t NAME or -o DESTINATION")
+    names = [Location.parse(name).reference for name in plan.outputs]
+    if push:
+        return tuple(Location(transport="docker", reference=name) for name in names)
+    if engine_answers(options):
+        return tuple(Location(transport="docker-daemon", reference=name) for name in names)
+    first = names[0]
+    assert first is not None
+    folder = f"./{first.repository.rsplit('/', 1)[-1]}.oci"
+    return (Location(transport="oci", path=folder, tag=first.tag or "latest"),)
+
+
+def _engine_alone(plan: BuildPlan, destinations: Sequence[Location]) -> bool:
+    images = [*plan.images, *([plan.base] if plan.base else [])]
+    return all(item.transport in ENGINE_TRANSPORTS for item in destinations) and all(
+        item.transport in (*ENGINE_TRANSPORTS, "docker", "dir") for item in images
+    )
+
+
+def _answers(name: str, request: BuildRequest) -> bool:
+    try:
+        load_builder(name).check(request)
+    except UnavailableError:
+        return False
+    return True
+
+
+def _ready(
+    result: Image | ImageIndex, location: Location, request: BuildRequest, stack: ExitStack
+) -> Image | ImageIndex:
+    """Return `result` fit for `location`: layers straight from an Engine are compressed before they are stored."""
+    if isinstance(result, ImageIndex) or location.transport not in ("docker", "oci", "oci-archive"):
+        return result
+    if all(layer.origin is None or layer.origin.store != "engine" for layer in result.layers):
+        return result
+    from runtimeimg.image.compress import Compression
+    from runtimeimg.image.compression import compressed
+
+    compression = Compression.parse(request.options.get("compression", "gzip"), request.options.get("level"))
+    return stack.enter_context(compressed(result, compression, request.stores.environ.get("TMPDIR")))

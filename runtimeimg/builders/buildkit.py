@@ -1,0 +1,89 @@
+"""BuildKit, driven through a docker command line that has it: built in up to release 22, as the buildx plugin since."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import ClassVar
+
+from runtimeimg import process
+from runtimeimg.builders import context
+from runtimeimg.builders.base import BuildRequest
+from runtimeimg.builders.commandline import build_arguments, context_file, run_build
+from runtimeimg.builders.dockerclean import Before, Made, sweep
+from runtimeimg.builders.dockerimages import fetch, preflight, require_shell
+from runtimeimg.errors import RemoteError, UnavailableError
+from runtimeimg.image import Image
+from runtimeimg.render import render_dockerfile
+from runtimeimg.stores.daemon import inspect, read_image
+from runtimeimg.stores.engine import Engine
+
+_LAST_WITH_BUILT_IN = 22
+
+
+class BuildkitBuilder:
+    """Builds Dockerfile.runtime with an Engine's BuildKit; its cache stays in BuildKit, the unnamed image does not."""
+
+    name: ClassVar[str] = "buildkit"
+
+    def check(self, request: BuildRequest) -> None:
+        """Raise UnavailableError when no Engine answers or no docker command has BuildKit."""
+        Engine.connect(request.stores).close()
+        _client(request)
+        render_dockerfile(request.plan)
+
+    def build(self, request: BuildRequest) -> AbstractContextManager[Image]:
+        """Return a context whose value is the built image."""
+        return _build(request)
+
+
+@contextlib.contextmanager
+def _build(request: BuildRequest) -> Iterator[Image]:
+    client = _client(request)
+    with Engine.connect(request.stores) as engine:
+        fetch(engine, request)
+        preflight(engine, request)
+        before = Before.of(engine)
+    image_id = _run(client, request)
+    try:
+        with Engine.connect(request.stores) as engine:
+            found = inspect(engine, image_id)
+            if found is None:
+                raise RemoteError(f"engine has no image '{image_id}' after the build that made it")
+            if request.plan.needs_shell:
+                require_shell(engine, image_id, request)
+            image = read_image(engine, found, f"docker-daemon:{image_id}")
+        yield image
+    finally:
+        made = Made(images=frozenset({image_id.partition(":")[2][:12]}), containers=frozenset())
+        with contextlib.suppress(UnavailableError), Engine.connect(request.stores) as engine:
+            sweep(engine, before, made)
+
+
+def _run(client: str, request: BuildRequest) -> str:
+    with tempfile.TemporaryDirectory(prefix="runtimeimg-", dir=request.stores.environ.get("TMPDIR")) as folder:
+        id_file = Path(folder) / "id"
+        argv = [client, "build", "--progress", "plain", "--iidfile", str(id_file), *build_arguments(request)]
+        argv += ["--no-cache"] if request.no_cache else []
+        with context_file(request) as file:
+            argv += ["--file", context.DOCKERFILE, "-"]
+            run_build(request, argv, file, {**request.stores.environ, "DOCKER_BUILDKIT": "1"})
+        return id_file.read_text().strip()
+
+
+def _client(request: BuildRequest) -> str:
+    """Return the first docker command on PATH that can build with BuildKit."""
+    for path in process.find_all("docker", request.stores.environ.get("PATH")):
+        code, said = process.run([path, "version", "--format", "{{.Client.Version}}"], env=request.stores.environ)
+        release = said.strip().partition(".")[0]
+        if code == 0 and release.isdecimal() and int(release) <= _LAST_WITH_BUILT_IN:
+            return path
+        if process.run([path, "buildx", "version"], env=request.stores.environ)[0] == 0:
+            return path
+    raise UnavailableError(
+        "no docker command with BuildKit is on PATH",
+        hint="install docker's buildx plugin (Debian: docker.io up to release 12 has BuildKit built in)",
+    )

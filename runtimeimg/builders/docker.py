@@ -1,0 +1,180 @@
+"""The builder on a Docker Engine: its classic builder, driven through the Engine API."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+from runtimeimg.builders import context
+from runtimeimg.builders.base import BuildRequest
+from runtimeimg.builders.dockerclean import Before, Made, sweep_later, sweep_noted
+from runtimeimg.builders.dockerimages import fetch, preflight, require_shell
+from runtimeimg.builders.dockerstream import BuildStream, Transcript
+from runtimeimg.errors import (
+    BuildFailed,
+    NotFoundError,
+    RemoteError,
+    RuntimeimgError,
+    UsageError,
+)
+from runtimeimg.image import Image
+from runtimeimg.render import context_paths, render_dockerfile, trace
+from runtimeimg.stores.daemon import inspect, read_image
+from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engineconfig import without_noise
+
+STOPPING = 15.0
+"""Seconds that an interrupted build is given to end its step and remove its container."""
+
+_LEFT_HINT = (
+    "the Docker Engine did not come back to be tidied up: 'docker container prune' and 'docker image prune' remove "
+    "what the build may have left"
+)
+
+
+class DockerBuilder:
+    """Builds Dockerfile.runtime on the Engine; what it made on the way is gone afterwards.
+
+    The yielded image has one step of history more than what was built. Written back to the same Engine under a name,
+    it becomes a child of the built image, so the next build finds every step in the Engine's cache; otherwise the
+    built image is removed.
+    """
+
+    name: ClassVar[str] = "docker"
+
+    def check(self, request: BuildRequest) -> None:
+        """Raise UnavailableError when no Engine answers, UsageError for a plan that a Dockerfile cannot say."""
+        Engine.connect(request.stores).close()
+        render_dockerfile(request.plan)
+
+    def build(self, request: BuildRequest) -> AbstractContextManager[Image]:
+        """Return a context whose value is the built image."""
+        return _build(request)
+
+
+@contextlib.contextmanager
+def _build(request: BuildRequest) -> Iterator[Image]:
+    journal = request.cache_dir / "unfinished" if request.cache_dir else None
+    with Engine.connect(request.stores) as engine:
+        sweep_noted(engine, journal)
+        fetch(engine, request)
+        sources = _sources(request)
+        preflight(engine, request)
+        before = Before.of(engine)
+    with Transcript(request.stores.progress, request.stores.environ.get("TMPDIR") or None) as transcript:
+        try:
+            yield _built(request, sources, transcript)
+        except (RuntimeimgError, OSError) as error:
+            if not sweep_later(request.stores, before, _made(transcript), journal):
+                raise RemoteError(str(error), hint=_LEFT_HINT) from None
+            raise
+        except BaseException:
+            sweep_later(request.stores, before, _made(transcript), journal)
+            raise
+        if not sweep_later(request.stores, before, _made(transcript), journal):
+            request.stores.progress.line(_LEFT_HINT)
+
+
+def _sources(request: BuildRequest) -> list[context.Source]:
+    """Find what the build context holds; all that is missing is reported at once, by its place in the spec."""
+    missing: list[str] = []
+    sources: list[context.Source] = []
+    for item in context_paths(request.plan):
+        try:
+            sources += context.find_sources(item, request.workspace)
+        except (NotFoundError, UsageError) as error:
+            origins = [
+                copy.origin
+                for copy in request.plan.copies
+                if (copy.source.lstrip("/") or ".") == item.pattern and _folder(copy.image) == item.folder
+            ]
+            text = f"{request.place(origins[0])}: {error}" if origins else str(error)
+            if isinstance(error, UsageError):
+                raise UsageError(text, hint=error.hint) from None
+            missing.append(text)
+    if missing:
+        raise NotFoundError("\n".join(missing))
+    return sources
+
+
+def _folder(image: object) -> str | None:
+    path = getattr(image, "path", None)
+    return path if isinstance(path, str) else None
+
+
+def _built(request: BuildRequest, sources: list[context.Source], transcript: Transcript) -> Image:
+    with Engine.connect(request.stores) as engine:
+        _run(engine, request, sources, transcript)
+        found = inspect(engine, transcript.image_id or "")
+        if found is None:
+            raise RemoteError("engine ended the build without an image")
+        if request.plan.needs_shell:
+            require_shell(engine, str(found["Id"]), request)
+        image = read_image(engine, found, f"docker-daemon:{found['Id']}")
+    if request.platform is not None and not image.platform.matches(request.platform):
+        raise BuildFailed(f"the engine built for {image.platform}, not for {request.platform}")
+    return _continued(image)
+
+
+def _continued(image: Image) -> Image:
+    """Return the image without traces of the build's containers, and one step on in its history."""
+    config = without_noise(image.config)
+    step = {"created": config.data.get("created"), "created_by": "runtimeimg", "empty_layer": True}
+    history = [*config.history, {key: value for key, value in step.items() if value is not None}]
+    return image.with_config(config.evolve(history=history))
+
+
+def _run(engine: Engine, request: BuildRequest, sources: list[context.Source], transcript: Transcript) -> None:
+    """Run the build to its end; raise BuildFailed when a step fails."""
+    dockerfile = render_dockerfile(request.plan)
+    response = engine.call(
+        "POST",
+        "/build",
+        params={
+            "dockerfile": context.DOCKERFILE,
+            "rm": True,
+            "forcerm": True,
+            "nocache": request.no_cache,
+            "platform": str(request.platform) if request.platform else None,
+            "buildargs": dict(request.build_args) or None,
+            "networkmode": request.network,
+        },
+        data=context.stream(dockerfile, sources),
+        headers={"Content-Type": "application/x-tar"},
+        patient=True,
+    )
+    with contextlib.closing(BuildStream(engine, response)) as stream:
+        try:
+            for message in stream:
+                transcript.take(message)
+        except RuntimeimgError:
+            raise
+        except BaseException:
+            for message in stream.stop(STOPPING):
+                transcript.take(message)
+            raise
+    transcript.finish()
+    if transcript.error is not None:
+        raise _failure(request, transcript)
+
+
+def _failure(request: BuildRequest, transcript: Transcript) -> BuildFailed:
+    steps = trace(request.plan)
+    origin = steps[transcript.step - 1].origin if 0 < transcript.step <= len(steps) else ""
+    folder = request.cache_dir / "logs" if request.cache_dir else None
+    return BuildFailed(
+        f"build failed: {transcript.error}",
+        step=transcript.instruction,
+        origin=request.place(origin) if origin else None,
+        output=tuple(transcript.tail),
+        log=transcript.keep_log(folder),
+    )
+
+
+def _made(transcript: Transcript) -> Made:
+    images = set(transcript.images)
+    if transcript.image_id is not None:
+        images.add(transcript.image_id.partition(":")[2][:12])
+    return Made(images=frozenset(images), containers=frozenset(transcript.containers))

@@ -1,0 +1,147 @@
+"""The images that a Docker build starts from: there or pulled, and looked into before the build begins."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runtimeimg.builders.base import BuildRequest
+from runtimeimg.errors import NotFoundError, RemoteError, UsageError
+from runtimeimg.oci import Location, Platform
+from runtimeimg.progress import Progress
+from runtimeimg.spec import patterns
+from runtimeimg.stores.daemon import engine_name, inspect
+from runtimeimg.stores.engine import Engine
+
+_SHELL = "/bin/sh"
+_MOVING = frozenset({"Downloading", "Extracting"})
+_LAYER_DONE = frozenset({"Pull complete", "Already exists"})
+
+
+def named_images(request: BuildRequest) -> tuple[Location, ...]:
+    """Return the images that the Engine must have: the base and those that copies read."""
+    plan = request.plan
+    found = [plan.base] if plan.base is not None else []
+    return tuple(dict.fromkeys([*found, *(image for image in plan.images if image.transport != "dir")]))
+
+
+def fetch(engine: Engine, request: BuildRequest) -> None:
+    """Pull the images that the request's policy wants pulled; NotFoundError for one that is not to be had."""
+    for image in named_images(request):
+        name = engine_name(image)
+        found = inspect(engine, name)
+        fits = found is not None and _fits(found, request.platform)
+        local_only = image.transport == "docker-daemon" or image.image_id is not None
+        if fits and (request.pull != "always" or local_only):
+            continue
+        if local_only or request.pull == "never":
+            raise NotFoundError(
+                f"image '{name}' for {request.platform} is not in the Docker Engine"
+                if found is not None
+                else f"image '{name}' is not in the Docker Engine",
+                hint=None if local_only else "pulling is turned off",
+            )
+        _pull(engine, image, request)
+
+
+def preflight(engine: Engine, request: BuildRequest) -> None:
+    """Refuse a plan that copies from an image what is not in it; NotFoundError names all that is missing.
+
+    Only literal paths are looked up; what a pattern finds is left to the build.
+    """
+    missing: list[str] = []
+    for image in request.plan.images:
+        copies = [copy for copy in request.plan.copies if copy.image == image]
+        wanted = {copy.origin: patterns.literal_path(copy.source) for copy in copies}
+        if image.transport == "dir" or not any(wanted.values()):
+            continue
+        name = engine_name(image)
+        with _opened(engine, name) as container:
+            missing += [
+                f"{request.place(origin)}: '{path}' is not in image '{name}'"
+                for origin, path in wanted.items()
+                if path is not None and not _has(engine, container, path)
+            ]
+    if missing:
+        raise NotFoundError("\n".join(missing))
+
+
+def require_shell(engine: Engine, image_id: str, request: BuildRequest) -> None:
+    """Refuse a result without `/bin/sh` when the plan has daemons: a small script starts them."""
+    with _opened(engine, image_id) as container:
+        if _has(engine, container, _SHELL):
+            return
+    raise UsageError(
+        f"{request.place('spec.runtime.daemons')}: the image has no '{_SHELL}', which starts the daemons",
+        hint="take a base that has one, or leave the daemons to the platform",
+    )
+
+
+def _fits(found: Mapping[str, Any], platform: Platform | None) -> bool:
+    if platform is None:
+        return True
+    is_for = Platform.from_json(
+        {"os": found.get("Os"), "architecture": found.get("Architecture"), "variant": found.get("Variant") or ""}
+    )
+    return is_for is not None and is_for.matches(platform)
+
+
+def _pull(engine: Engine, image: Location, request: BuildRequest) -> None:
+    assert image.reference is not None
+    reference = image.reference.tagged
+    response = engine.call(
+        "POST",
+        "/images/create",
+        params={
+            "fromImage": f"{reference.familiar.partition('@')[0].removesuffix(f':{reference.tag}')}",
+            "tag": str(reference.digest) if reference.digest else reference.tag,
+            "platform": str(request.platform) if request.platform else None,
+        },
+        headers=engine.login_header(reference),
+        patient=True,
+    )
+    request.stores.progress.line(f"pulling {reference.familiar}")
+    for message in engine.messages(response):
+        request.stores.progress.event(message)
+        if error := message.get("error"):
+            raise RemoteError(f"image '{reference.familiar}' cannot be pulled: {error}")
+        _show(request.stores.progress, message, reference.familiar)
+
+
+def _show(progress: Progress, message: Mapping[str, Any], name: str) -> None:
+    """Pass a message of a pull on: bytes of a layer as a transfer, everything else as a line."""
+    status, layer, detail = message.get("status"), message.get("id"), message.get("progressDetail")
+    if status in _LAYER_DONE:
+        progress.line(f"{layer}: {status}")
+    elif status not in _MOVING or not isinstance(detail, Mapping):
+        progress.line(f"{name}: {status}" if layer is None else f"{layer}: {status}")
+
+
+@contextlib.contextmanager
+def _opened(engine: Engine, image: str) -> Iterator[str]:
+    """Create a container of `image` to look into, and remove it; it is never started."""
+    # Named by us, it can be removed even when the answer to its creation never came.
+    name = f"runtimeimg-{uuid.uuid4().hex}"
+    body = {
+        "Image": image,
+        "Cmd": ["/"],
+        "Entrypoint": ["/"],
+        "NetworkDisabled": True,
+        "HostConfig": {"NetworkMode": "none"},
+    }
+    try:
+        engine.call("POST", "/containers/create", params={"name": name}, body=body).close()
+        yield name
+    finally:
+        with contextlib.suppress(NotFoundError):
+            engine.call("DELETE", f"/containers/{name}", params={"force": True, "v": True}).close()
+
+
+def _has(engine: Engine, container: str, path: str) -> bool:
+    try:
+        engine.call("HEAD", f"/containers/{container}/archive", params={"path": path}).close()
+    except NotFoundError:
+        return False
+    return True

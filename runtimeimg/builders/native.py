@@ -1,0 +1,175 @@
+"""The native builder: composes the image from layers, with no daemon, no privilege, and nothing executed."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from runtimeimg.builders.base import BuildRequest
+from runtimeimg.cache import Cache
+from runtimeimg.compose import results
+from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
+from runtimeimg.compose.history import Moment, moment
+from runtimeimg.compose.reading import Reader
+from runtimeimg.compose.sources import FolderSource, ImageSource, Source
+from runtimeimg.errors import RuntimeimgError, UsageError
+from runtimeimg.image import Image, choose_platform
+from runtimeimg.image.compress import Compression
+from runtimeimg.oci import ImageConfig, Location, Platform
+from runtimeimg.stamp import configure
+from runtimeimg.stores import open_source
+
+OPTIONS = ("compression", "level", "layer_per_copy", "link")
+_FOREIGN = ("id", "parent", "container", "container_config")  # what old Engines say of the container they committed
+
+
+class NativeBuilder:
+    """Composes plans without `run`. Options: compression (gzip, zstd, none), level, layer_per_copy, link."""
+
+    name: ClassVar[str] = "native"
+
+    def check(self, request: BuildRequest) -> None:
+        """Raise UsageError for a plan that needs something executed, and for unknown options."""
+        if request.plan.run:
+            raise UsageError(
+                f"{request.place(request.plan.run[0].origin)}: the native builder runs nothing",
+                hint="pass --builder docker, buildkit or buildah, or drop the command",
+            )
+        _settings(request)
+
+    @contextlib.contextmanager
+    def build(self, request: BuildRequest) -> Iterator[Image]:
+        """Return a context whose value is the image; its new layers are files that are gone when it is left."""
+        self.check(request)
+        cache = Cache(request.cache_dir) if request.cache_dir is not None and not request.no_cache else None
+        try:
+            with contextlib.ExitStack() as stack:
+                parent = _temporary_parent(cache)
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="build-", dir=parent)))
+                image = _compose(request, cache, folder)
+                yield image
+        except OSError as error:
+            raise RuntimeimgError(f"build failed: {error.strerror or error} ({error.filename or 'no file'})") from error
+
+
+def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
+    base = _open(request.plan.base, request) if request.plan.base is not None else None
+    if base is not None:
+        _refuse_triggers(base)
+    settings = _settings(request)
+    with Reader(cache=cache, account=request.stores.account, folder=folder) as reader:
+        inputs, images = _inputs(request, base, reader)
+        key = results.key_of(inputs, settings) if cache else None
+        composed = results.restore(cache, key, folder) if cache and key else None
+        if composed is None:
+            composed = compose(inputs, settings, reader, folder)
+            if cache and key:
+                results.keep(cache, key, composed)
+        else:
+            request.stores.account.add(cache_hits=1)
+    config = base.config if base is not None else _empty_config(request, images)
+    return Image(
+        config=_finished(configure(config, request.plan), base, composed, inputs.created),
+        layers=(*(base.layers if base is not None else ()), *(item.layer for item in composed)),
+        name=request.plan.name or "",
+    )
+
+
+def _inputs(request: BuildRequest, base: Image | None, reader: Reader) -> tuple[Inputs, list[Image]]:
+    """Open what the copies read, each image once."""
+    sources: list[Source] = []
+    images: list[Image] = []
+    numbers: dict[str, int] = {}
+    for copy in request.plan.copies:
+        name = "" if copy.image is None else str(copy.image)
+        if name in numbers:
+            continue
+        number = numbers[name] = len(sources) + 1
+        if copy.image is None:
+            sources.append(FolderSource(request.workspace, number, strict=True))
+        elif copy.image.transport == "dir":
+            sources.append(FolderSource(Path(copy.image.path or ""), number, strict=False))
+        else:
+            images.append(_open(copy.image, request))
+            sources.append(ImageSource(images[-1], number, reader))
+    configs = [image.config for image in ([base] if base is not None else []) + images]
+    inputs = Inputs(
+        plan=request.plan,
+        base=base,
+        sources=sources,
+        numbers=[numbers["" if copy.image is None else str(copy.image)] for copy in request.plan.copies],
+        created=moment(configs, request.epoch),
+        place=request.place,
+    )
+    return inputs, images
+
+
+def _open(location: Location, request: BuildRequest) -> Image:
+    return choose_platform(open_source(location, request.stores).open(), request.platform)
+
+
+def _settings(request: BuildRequest) -> Settings:
+    unknown = sorted(set(request.options) - set(OPTIONS))
+    if unknown:
+        raise UsageError(
+            f"option '{unknown[0]}' of the native builder is not known", hint=f"known: {', '.join(OPTIONS)}"
+        )
+    options = request.options
+    return Settings(
+        compression=Compression.parse(options.get("compression", "gzip"), options.get("level")),
+        layer_per_copy=_flag(options.get("layer_per_copy", "false"), "layer_per_copy"),
+        link=_flag(options.get("link", "false"), "link"),
+        latest=request.epoch,
+    )
+
+
+def _flag(text: str, name: str) -> bool:
+    if text.lower() not in {"true", "false", "1", "0"}:
+        raise UsageError(f"option '{name}' of the native builder is {text!r}, not true or false")
+    return text.lower() in {"true", "1"}
+
+
+def _refuse_triggers(base: Image) -> None:
+    triggers = base.config.strings("OnBuild")
+    if triggers:
+        raise UsageError(
+            f"base image '{base.name}' has ONBUILD instructions, which a build carries out: {triggers[0][:80]!r}",
+            hint="pass --builder docker, buildkit or buildah, or take a base image without them",
+        )
+
+
+def _empty_config(request: BuildRequest, images: Sequence[Image]) -> ImageConfig:
+    """Return the config of scratch for the platform asked for, else the builder image's, else this machine's."""
+    platform = request.platform or (images[0].platform if images else Platform.host())
+    return ImageConfig.from_json({**platform.to_json(), "config": {}})
+
+
+def _finished(config: ImageConfig, base: Image | None, composed: Sequence[Composed], created: Moment) -> ImageConfig:
+    """Return the config with the new layers, their history and the date (config.md, "rootfs" and "history")."""
+    before = [] if base is None else list(config.history)
+    described = sum(1 for entry in before if not entry.get("empty_layer"))
+    # History and layers are matched by counting: what a base does not tell is told as nothing known.
+    before += [{"comment": "layer of the base image"}] * ((0 if base is None else len(base.layers)) - described)
+    history = [
+        {"created": created.text, "created_by": " && ".join(item.lines), "comment": "runtimeimg"} for item in composed
+    ]
+    diff_ids = [*config.diff_ids, *(item.layer.diff_id for item in composed)]
+    changes: dict[str, Any] = dict.fromkeys(_FOREIGN)
+    return config.evolve(
+        **changes,
+        created=created.text,
+        rootfs={"type": "layers", "diff_ids": diff_ids},
+        history=[*before, *history],
+    )
+
+
+def _temporary_parent(cache: Cache | None) -> Path | None:
+    if cache is None:
+        return None
+    try:
+        return cache.folder()
+    except OSError:
+        return None

@@ -1,0 +1,255 @@
+"""`runtimeimg build`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtimeimg.cli.options import cache_dir, pairs, read_spec, source_date_epoch, spec_argument, store_options
+from runtimeimg.cli.progress import MODES
+from runtimeimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtimeimg.build import Built
+    from runtimeimg.builders import BuildRequest
+    from runtimeimg.oci import Location, Platform
+    from runtimeimg.plan import BuildPlan
+    from runtimeimg.spec import LoadedSpec
+    from runtimeimg.stores import StoreOptions
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("build")
+@spec_argument
+@click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="REF", help="Name of the image; spec.output.image by default."
+)
+@click.option("--builder", default="auto", show_default=True, help="docker, native, buildah, buildkit or auto.")
+@click.option("--builder-image", metavar="REF", help="Image to copy from, in place of spec.builder.image.")
+@click.option("-o", "--output", "outputs", multiple=True, metavar="DEST", help="Where to write, e.g. oci:DIR:TAG.")
+@click.option("--push", is_flag=True, help="Write to the registry under the names given by -t.")
+@click.option("--platform", "platforms", metavar="P,...", help="Platforms, e.g. linux/amd64,linux/arm64, or all.")
+@click.option("--metadata-file", type=FILE, help="Write digests, names and what was moved, as JSON.")
+@click.option("--iidfile", type=FILE, help="Write the image ID.")
+@click.option("--digestfile", type=FILE, help="Write the digest of the manifest or index.")
+@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True)
+@click.option("--label", multiple=True, metavar="K=V", help="Label to add.")
+@click.option("--annotation", multiple=True, metavar="K=V", help="Annotation of the manifest to add.")
+@click.option("--env", multiple=True, metavar="K=V", help="Environment variable to add.")
+@click.option("--workspace", type=click.Path(path_type=Path), help="Folder of $(workspace); the spec's by default.")
+@click.option("--pull", type=click.Choice(["missing", "always", "never"]), default="missing", show_default=True)
+@click.option("--network", help="Network of the run steps.")
+@click.option("--build-arg", multiple=True, metavar="K=V", help="Build argument, for proxies.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep what saves work the next time.")
+@click.option("--compression", default="gzip", show_default=True, metavar="KIND[:LEVEL]", help="gzip, zstd or none.")
+@click.option("--layer-per-copy", is_flag=True, help="Native builder: a layer for each directory.")
+@click.option(
+    "--graph-format", type=click.Choice(["runtimegraph", "envd", "both"]), default="runtimegraph", show_default=True
+)
+@click.option("--no-supervise", is_flag=True, help="Leave the entrypoint alone: the labels alone carry the daemons.")
+@click.option("--revision", help="Revision of the source, for its label.")
+@click.option("--image-version", help="Version of the packaged software, for its label.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done.")
+@store_options
+def command(spec: str, stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
+    """Build the runtime image of SPEC (build.yaml by default, - for standard input) and stamp it."""
+    from runtimeimg.build import build, choose_builder
+    from runtimeimg.cli.progress import display
+
+    loaded = read_spec(spec)
+    plan = _plan(loaded, options)
+    with display("quiet" if options["dry_run"] else progress) as shown:
+        request = _request(loaded, plan, stores(shown), options)
+        destinations = _destinations(plan, request.stores, options)
+        builder = choose_builder(options["builder"], request, destinations)
+        if options["dry_run"]:
+            _show_plan(plan, builder.name, destinations)
+            return
+        built = build(
+            request,
+            builder,
+            destinations,
+            platforms=_platforms(options["platforms"], request),
+            graph_format=options["graph_format"],
+        )
+    _report(built, request, options, quiet=progress in {"quiet", "rawjson"})
+
+
+def _plan(loaded: LoadedSpec, options: dict[str, Any]) -> BuildPlan:
+    from runtimeimg.oci import Reference
+    from runtimeimg.plan import Facts, resolve
+
+    epoch = source_date_epoch()
+    for tag in options["tags"]:
+        if Reference.parse(tag).digest is not None:
+            raise UsageError(f"-t {tag!r} holds a digest; a new image cannot be named by one")
+    facts = Facts(
+        builder_image=options["builder_image"],
+        output_images=options["tags"],
+        labels=pairs(options["label"], "--label"),
+        annotations=pairs(options["annotation"], "--annotation"),
+        env=pairs(options["env"], "--env"),
+        revision=options["revision"],
+        version=options["image_version"],
+        created=_rfc3339(epoch) if epoch is not None else None,
+        supervise=not options["no_supervise"],
+    )
+    return resolve(loaded.spec, facts)
+
+
+def _rfc3339(seconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _request(loaded: LoadedSpec, plan: BuildPlan, stores: StoreOptions, options: dict[str, Any]) -> BuildRequest:
+    from runtimeimg.builders import BuildRequest
+
+    folder = options["workspace"] or (Path() if loaded.file.startswith("<") else Path(loaded.file).parent)
+    if not folder.is_dir():
+        raise UsageError(f"--workspace '{folder}' is not a folder")
+    kind, _, level = options["compression"].partition(":")
+    if kind not in {"gzip", "zstd", "none"} or (level and not level.isdecimal()):
+        raise UsageError(f"--compression {options['compression']!r} is not gzip, zstd or none, with :LEVEL at will")
+    environ = {name.lower(): value for name, value in stores.environ.items()}
+    proxies = {name: environ[name] for name in PROXY_VARIABLES if environ.get(name)}
+    own = {"compression": kind, "level": level, "layer_per_copy": "true" if options["layer_per_copy"] else ""}
+    return BuildRequest(
+        plan=plan,
+        stores=stores,
+        workspace=folder.resolve(),
+        platform=_single_platform(options["platforms"]),
+        place=loaded.place,
+        pull=options["pull"],
+        network=options["network"],
+        build_args={**proxies, **pairs(options["build_arg"], "--build-arg")},
+        no_cache=options["no_cache"],
+        cache_dir=None if options["no_cache"] else cache_dir(),
+        epoch=source_date_epoch(),
+        options={key: value for key, value in own.items() if value},
+    )
+
+
+def _single_platform(text: str | None) -> Platform | None:
+    from runtimeimg.oci import Platform
+
+    return Platform.parse(text) if text and text != "all" and "," not in text else None
+
+
+def _platforms(text: str | None, request: BuildRequest) -> list[Platform]:
+    """Return the platforms of `--platform`; `all` are those that the base (or, for scratch, the builder) is for."""
+    from runtimeimg.oci import Platform
+
+    if not text:
+        return []
+    if text != "all":
+        platforms = [Platform.parse(item) for item in text.split(",")]
+        return list(dict.fromkeys(platforms))
+    from runtimeimg.image import Image
+    from runtimeimg.image.values import image_entries
+    from runtimeimg.stores import open_image
+
+    source = request.plan.base or next(iter(request.plan.images), None)
+    if source is None:
+        return [Platform.host()]
+    found = open_image(source, request.stores)
+    if isinstance(found, Image):
+        return [found.platform]
+    return list(dict.fromkeys(entry.platform for entry in image_entries(found) if entry.platform))
+
+
+def _destinations(plan: BuildPlan, stores: StoreOptions, options: dict[str, Any]) -> list[Location]:
+    from dataclasses import replace
+
+    from runtimeimg.build import FILE_TRANSPORTS, default_destinations
+    from runtimeimg.oci import Location, Reference
+
+    destinations = [Location.parse(text) for text in options["outputs"]]
+    if plan.outputs:
+        # A folder or archive without a name of its own takes that of the image.
+        name = Reference.parse(plan.outputs[0]).tagged
+        names = {"oci": name.tag, "oci-archive": name.tag, "docker-archive": name.familiar}
+        destinations = [
+            replace(item, tag=names[item.transport])
+            if item.transport in FILE_TRANSPORTS and item.transport and not item.tag
+            else item
+            for item in destinations
+        ]
+    if options["push"] or not destinations:
+        destinations += default_destinations(plan, stores, push=options["push"])
+    return destinations
+
+
+def _show_plan(plan: BuildPlan, builder: str, destinations: list[Location]) -> None:
+    from runtimeimg.render import render_dockerfile
+
+    click.echo(f"builder: {builder}", err=True)
+    for destination in destinations:
+        click.echo(f"writes: {destination}", err=True)
+    click.echo(render_dockerfile(plan), nl=False)
+
+
+def _report(built: Built, request: BuildRequest, options: dict[str, Any], *, quiet: bool) -> None:
+    """Write the files that were asked for, then say what there is now."""
+    from runtimeimg.stores.files import write_atomically
+
+    digest = next((str(item.descriptor.digest) for item in built.written if item.descriptor), None)
+    image_id = next((item.image_id for item in built.written if item.image_id), str(built.images[0].config.digest))
+    if options["iidfile"]:
+        write_atomically(options["iidfile"], f"{image_id}\n".encode())
+    if options["digestfile"]:
+        if digest is None:
+            raise UsageError("--digestfile: an Engine keeps no manifest digest", hint="use --iidfile, --push or -o")
+        write_atomically(options["digestfile"], f"{digest}\n".encode())
+    if options["metadata_file"]:
+        text = json.dumps(metadata(built, request), indent=2)
+        write_atomically(options["metadata_file"], f"{text}\n".encode())
+    if not quiet:
+        for item in built.written:
+            click.echo(f"wrote {item.name} ({item.descriptor.digest if item.descriptor else item.image_id})", err=True)
+        if built.builder == "native":
+            click.echo(_account_line(request), err=True)
+    click.echo(digest or image_id)
+
+
+def metadata(built: Built, request: BuildRequest) -> dict[str, Any]:
+    """Return what `--metadata-file` holds: digests named apart, names, and what was moved."""
+    return {
+        "builder": built.builder,
+        "images": [
+            {
+                "platform": str(image.platform),
+                "configDigest": str(image.config.digest),
+                "layers": [str(layer.diff_id) for layer in image.layers],
+            }
+            for image in built.images
+        ],
+        "written": [
+            {
+                "name": item.name,
+                "digest": str(item.descriptor.digest) if item.descriptor else None,
+                "mediaType": item.descriptor.media_type if item.descriptor else None,
+                "imageID": item.image_id,
+            }
+            for item in built.written
+        ],
+        "moved": request.stores.account.to_json(),
+    }
+
+
+def _account_line(request: BuildRequest) -> str:
+    from runtimeimg.cli.progress import human_size
+
+    account = request.stores.account
+    return (
+        f"downloaded {human_size(account.downloaded_bytes)}, uploaded {human_size(account.uploaded_bytes)}, "
+        f"mounted {human_size(account.mounted_bytes)}; {account.existing_blobs} blobs were there, "
+        f"{account.cache_hits} cache hits"
+    )

@@ -1,0 +1,42 @@
+"""`runtimeimg cache info` and `runtimeimg cache prune`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from runtimeimg.cli.options import cache_dir, format_option
+
+
+@click.group("cache")
+def command() -> None:
+    """Show or clear what the native builder keeps."""
+
+
+@command.command("info")
+@format_option
+def info(output_format: str) -> None:
+    """Show the folder of the cache, and files and bytes by kind."""
+    from runtimeimg.cache import Cache
+    from runtimeimg.cli.progress import human_size
+
+    found = Cache(cache_dir()).info()
+    if output_format == "json":
+        data = {"folder": str(found.root), "files": dict(found.files), "sizes": dict(found.sizes), "size": found.size}
+        click.echo(json.dumps(data, indent=2))
+        return
+    click.echo(f"folder  {found.root}")
+    for kind, count in found.files.items():
+        click.echo(f"{kind:<7} {count} files, {human_size(found.sizes[kind])}")
+    click.echo(f"all     {human_size(found.size)}")
+
+
+@command.command("prune")
+@click.option("--keep", default=0, metavar="MB", type=click.IntRange(min=0), help="Megabytes to keep, newest first.")
+def prune(keep: int) -> None:
+    """Remove what was kept, what was not used for longest first."""
+    from runtimeimg.cache import Cache
+    from runtimeimg.cli.progress import human_size
+
+    click.echo(f"removed {human_size(Cache(cache_dir()).prune(keep * 1_000_000))}", err=True)

@@ -1,0 +1,67 @@
+"""`runtimeimg export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtimeimg.cli.options import store_options
+from runtimeimg.cli.runoptions import run_options
+from runtimeimg.export import TARGETS
+
+if TYPE_CHECKING:
+    from runtimeimg.run import RunOptions
+    from runtimeimg.stores import StoreOptions
+
+# What stands for the caller's directory where nothing is said; a quadlet or a pod runs where no caller is.
+_HERE = {"compose": ".", "docker": ".", "podman": "."}
+
+
+@click.command("export")
+@run_options
+@click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="What to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; of quadlets, the folder.")
+@click.option("--service", is_flag=True, help="Add a Service for the ports of a pod or deployment.")
+@click.option("--read-only", is_flag=True, help="Make the root file system of a pod or deployment read-only.")
+@click.option("--platform", help="Platform to take of an index; this machine's by default.")
+@store_options
+def command(
+    image: str,
+    run: Callable[[str | None], RunOptions],
+    target: str,
+    output: Path | None,
+    service: bool,
+    read_only: bool,
+    platform: str | None,
+    stores: Callable[[], StoreOptions],
+) -> None:
+    """Write how IMAGE is run, as its labels say, as documents or commands of other tools."""
+    from runtimeimg.export import export
+    from runtimeimg.oci import Location, Platform
+    from runtimeimg.run import RunPlan
+    from runtimeimg.run.fetch import find
+
+    options = run(_HERE.get(target))
+    found = find(Location.parse(image), stores(), Platform.parse(platform) if platform else None)
+    plan = RunPlan.of(found, options)
+    for note in plan.notes:
+        click.echo(f"runtimeimg: {note}", err=True)
+    if output is not None and target == "systemd-quadlet":
+        from runtimeimg.export.quadlet import quadlets
+
+        files = {output / name: text for name, text in quadlets(plan).items()}
+    else:
+        text = export(plan, target, service=service, read_only=read_only)
+        if output is None:
+            click.echo(text, nl=False)
+            return
+        files = {output: text}
+    from runtimeimg.stores.files import write_atomically
+
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+        click.echo(f"wrote {path}", err=True)

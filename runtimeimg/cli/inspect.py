@@ -1,0 +1,134 @@
+"""`runtimeimg inspect`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtimeimg.cli.options import format_option, store_options
+
+if TYPE_CHECKING:
+    from runtimeimg.image import Image
+    from runtimeimg.stores import StoreOptions
+
+
+@click.command("inspect")
+@click.argument("image")
+@click.option("--platform", help="Platform to show of an index; this machine's by default.")
+@format_option
+@store_options
+def command(image: str, platform: str | None, output_format: str, stores: Callable[[], StoreOptions]) -> None:
+    """Show the config, the decoded runtime graph, the layers and the base of IMAGE."""
+    from runtimeimg.image import choose_platform
+    from runtimeimg.oci import Location, Platform
+    from runtimeimg.stores import open_image
+
+    found = open_image(Location.parse(image), stores(), exact=False)
+    chosen = choose_platform(found, Platform.parse(platform) if platform else None)
+    described = describe(chosen)
+    if output_format == "json":
+        click.echo(json.dumps(described, indent=2, ensure_ascii=False))
+    else:
+        _show(described)
+
+
+def describe(image: Image) -> dict[str, Any]:
+    """Return what there is to know of an image without reading its layers."""
+    from runtimeimg import runtimegraph
+    from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
+
+    labels = image.config.labels
+    graph = runtimegraph.decode(labels)
+    return {
+        "name": image.name,
+        "imageID": image.image_id or str(image.config.digest),
+        "digest": str(image.manifest.digest) if image.manifest else None,
+        "platform": str(image.platform),
+        "created": image.config.data.get("created"),
+        "config": dict(image.config.config),
+        "annotations": dict(image.annotations),
+        "graph": graph.to_json() if graph else None,
+        "base": {"name": labels.get(BASE_NAME), "digest": labels.get(BASE_DIGEST)},
+        "layers": [
+            {"diffID": str(layer.diff_id), **size}
+            for layer, size in zip(image.layers, _layer_sizes(image), strict=True)
+        ],
+    }
+
+
+def _layer_sizes(image: Image) -> list[dict[str, Any]]:
+    """Return the size of each layer: of the blob as stored, or unpacked where an Engine keeps it so."""
+    sizes: list[dict[str, Any]] = []
+    for layer in image.layers:
+        unpacked = getattr(layer, "unpacked_size", None)
+        if unpacked is not None:
+            sizes.append({"unpackedSize": unpacked})
+        else:
+            found = layer.descriptor
+            sizes.append({"digest": str(found.digest), "size": found.size, "mediaType": found.media_type})
+    return sizes
+
+
+def _show(described: dict[str, Any]) -> None:
+    from runtimeimg.cli.progress import human_size
+
+    config = described["config"]
+    rows: list[tuple[str, object]] = [
+        ("name", described["name"]),
+        ("image ID", described["imageID"]),
+        ("digest", described["digest"]),
+        ("platform", described["platform"]),
+        ("created", described["created"]),
+        ("base", " ".join(filter(None, (described["base"]["name"], described["base"]["digest"])))),
+        ("entrypoint", _words(config.get("Entrypoint"))),
+        ("cmd", _words(config.get("Cmd"))),
+        ("workdir", config.get("WorkingDir")),
+        ("user", config.get("User")),
+        ("stop signal", config.get("StopSignal")),
+        ("ports", " ".join(sorted(config.get("ExposedPorts") or {}))),
+        ("volumes", " ".join(sorted(config.get("Volumes") or {}))),
+    ]
+    _rows(rows)
+    _section("env", [(name, value) for name, _, value in (item.partition("=") for item in config.get("Env") or [])])
+    _section("labels", sorted((config.get("Labels") or {}).items()))
+    _section("annotations", sorted(described["annotations"].items()))
+    graph = described["graph"]
+    if graph is None:
+        click.echo("graph: none; the image carries no runtime graph labels")
+    else:
+        _section("daemons", [(str(number), _words(argv)) for number, argv in enumerate(graph["daemons"], 1)])
+        _section("expose", [(str(item["port"]), _published(item)) for item in graph["expose"]])
+    layers = described["layers"]
+    _section(
+        "layers",
+        [(item["diffID"][7:19], human_size(item.get("size", item.get("unpackedSize", 0)))) for item in layers],
+    )
+
+
+def _rows(rows: list[tuple[str, object]], indent: str = "") -> None:
+    from runtimeimg.cli.progress import printable
+
+    shown = [(name, str(value)) for name, value in rows if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{indent}{printable(name):<{width}}  {printable(value)}")
+
+
+def _section(title: str, rows: list[tuple[str, Any]]) -> None:
+    if rows:
+        click.echo(f"{title}:")
+        _rows(rows, "  ")
+
+
+def _words(argv: object) -> str:
+    import shlex
+
+    return shlex.join(str(item) for item in argv) if isinstance(argv, (list, tuple)) else ""
+
+
+def _published(item: dict[str, Any]) -> str:
+    host = f"{item['listeningAddr'] or '*'}:{item['hostPort']}" if item["hostPort"] else "-"
+    return f"{host} {item['serviceName']}".strip()

@@ -1,0 +1,127 @@
+"""The `runtimeimg` command: its subcommands, imported when they are asked for, and the one error exit."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from runtimeimg import __version__
+from runtimeimg.errors import BuildFailed, RuntimeimgError
+
+# name: (module under runtimeimg.cli, what `--help` says of it)
+COMMANDS = {
+    "build": ("build", "Build the runtime image of a spec and stamp it."),
+    "cache": ("cache", "Show or clear what the native builder keeps."),
+    "copy": ("copy", "Copy an image from one place to another."),
+    "export": ("export", "Write how an image is run as documents or commands of other tools."),
+    "inspect": ("inspect", "Show an image's config, runtime graph and layers."),
+    "logs": ("logs", "Show what a run has written."),
+    "ps": ("ps", "List the runs that the Engine has."),
+    "render": ("render", "Write the Dockerfile.runtime of a spec."),
+    "run": ("run", "Run an image from what is stamped into it."),
+    "schema": ("schema", "Print the JSON Schema of the spec."),
+    "stamp": ("stamp", "Stamp an image that something else built."),
+    "step": ("step", "Do what a step of a build strategy does, in a pod."),
+    "strategy": ("strategy", "Make or amend Tekton and Shipwright documents."),
+    "stop": ("stop", "Stop runs."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"runtimeimg.cli.{COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail with the nearest name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"no such command '{args[0]}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="runtimeimg", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+def cli(debug: bool) -> None:
+    """Make lean runtime images that say themselves how they are run."""
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with the right exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    # pydantic looks through all installed packages for plugins of its own when it is imported; we use none.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    debug = "--debug" in sys.argv[1:]
+    try:
+        cli.main(prog_name="runtimeimg", standalone_mode=False)
+        sys.stdout.flush()
+        code = 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("runtimeimg: interrupted; nothing was left behind", err=True)
+        code = 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): stop quietly, and keep the interpreter from flushing into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except RuntimeimgError as error:
+        if debug:
+            raise
+        show_error(error)
+        code = error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"runtimeimg: internal error: {type(error).__name__}: {error}", err=True)
+        click.echo("  this is a fault of runtimeimg; run again with --debug for the traceback", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def show_error(error: RuntimeimgError) -> None:
+    """Print an error for people: what is wrong, the failing step with its last lines, and what to do."""
+    click.echo(f"runtimeimg: {error}" if "\n" not in str(error) else str(error), err=True)
+    if isinstance(error, BuildFailed):
+        if error.origin:
+            click.echo(f"  from {error.origin}", err=True)
+        if error.step:
+            click.echo(f"  step: {error.step}", err=True)
+        for line in error.output:
+            click.echo(f"  | {line}", err=True)
+        if error.log:
+            click.echo(f"  the whole log is in {error.log}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's signature
+    raise KeyboardInterrupt

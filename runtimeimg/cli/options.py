@@ -1,0 +1,109 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from runtimeimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtimeimg.progress import Progress
+    from runtimeimg.spec import LoadedSpec
+    from runtimeimg.stores import StoreOptions
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_SPEC = "build.yaml"
+
+_STORE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--authfile", type=click.Path(path_type=Path), help="File with the logins of registries."),
+    click.option("--plain-http", multiple=True, metavar="HOST", help="Registry to speak to without TLS."),
+    click.option("--tls-verify", type=bool, default=True, show_default=True, help="Check certificates."),
+    click.option("--ca-file", type=click.Path(path_type=Path), help="Certificates to trust, in PEM."),
+)
+
+
+def store_options(command: F) -> F:
+    """Add the options that say how registries are reached; they arrive as one argument, `stores`."""
+
+    def with_stores(
+        *args: Any,
+        authfile: Path | None,
+        plain_http: tuple[str, ...],
+        tls_verify: bool,
+        ca_file: Path | None,
+        **kwargs: Any,
+    ) -> Any:
+        def make(progress: Progress | None = None) -> StoreOptions:
+            from runtimeimg.progress import Silent
+            from runtimeimg.stores import StoreOptions
+
+            return StoreOptions(
+                environ=dict(os.environ),
+                authfile=authfile,
+                plain_http=frozenset(plain_http),
+                tls_verify=tls_verify,
+                ca_file=ca_file,
+                progress=progress or Silent(),
+            )
+
+        return command(*args, stores=make, **kwargs)
+
+    wrapped: Any = with_stores
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))
+    for add in reversed(_STORE_OPTIONS):
+        wrapped = add(wrapped)
+    result: F = wrapped
+    return result
+
+
+spec_argument = click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+format_option = click.option(
+    "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+def read_spec(spec: str) -> LoadedSpec:
+    """Return the spec at a path, or from standard input for `-`."""
+    from runtimeimg.spec import load_spec, load_spec_text
+
+    if spec == "-":
+        return load_spec_text(sys.stdin.buffer.read())
+    return load_spec(spec)
+
+
+def pairs(values: Iterable[str], option: str) -> dict[str, str]:
+    """Return `key=value` options as a map; UsageError for one without `=` or with an empty key."""
+    result = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {text!r} is not of the form key=value")
+        if any(ord(character) < 32 and character != "\t" for character in text):
+            raise UsageError(f"{option} {key!r} holds a line break or another control character")
+        result[key] = value
+    return result
+
+
+def source_date_epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH in seconds, None when it is not set."""
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) > 253402300799:
+        raise UsageError(f"SOURCE_DATE_EPOCH {text!r} is not a number of seconds since 1970")
+    return int(text)
+
+
+def cache_dir() -> Path:
+    """Return the folder where caches live (XDG_CACHE_HOME, else ~/.cache)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "runtimeimg"

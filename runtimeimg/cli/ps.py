@@ -1,0 +1,71 @@
+"""`runtimeimg ps`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtimeimg.cli.options import format_option, store_options
+
+if TYPE_CHECKING:
+    from runtimeimg.run.runs import Run
+    from runtimeimg.stores import StoreOptions
+
+
+@click.command("ps")
+@format_option
+@store_options
+def command(output_format: str, stores: Callable[[], StoreOptions]) -> None:
+    """List the runs that the Engine has, with their daemons and URLs.
+
+    What killed runs left is removed first.
+    """
+    from runtimeimg.run.owner import Owner
+    from runtimeimg.run.runs import list_runs, sweep
+    from runtimeimg.stores.engine import Engine
+
+    with Engine.connect(stores()) as engine:
+        for name in sweep(engine, Owner.current()):
+            click.echo(f"runtimeimg: removed container '{name}', which a killed run had left", err=True)
+        runs = [_described(run) for run in list_runs(engine)]
+    if output_format == "json":
+        click.echo(json.dumps(runs, indent=2))
+    elif not runs:
+        click.echo("no runs", err=True)
+    else:
+        _show(runs)
+
+
+def _described(run: Run) -> dict[str, Any]:
+    from runtimeimg.cli.run import url
+
+    first = run.containers[0]
+    return {
+        "run": run.id,
+        "name": run.name,
+        "image": run.image,
+        "attached": first.attached,
+        "status": first.status if run.main else "main command is gone",
+        "urls": sorted({url(port) for port in first.ports}),
+        "daemons": [
+            {"name": item.daemon, "container": item.name, "status": item.status}
+            for item in run.containers
+            if item.role == "daemon"
+        ],
+    }
+
+
+def _show(runs: list[dict[str, Any]]) -> None:
+    from runtimeimg.cli.progress import printable
+
+    rows = [("NAME", "IMAGE", "STATUS", "URLS")]
+    for run in runs:
+        rows.append((run["name"], run["image"], run["status"], " ".join(run["urls"]) or "-"))
+        rows += [(f"  {item['name']}", "", item["status"], "") for item in run["daemons"]]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, [*widths, 0], strict=True))
+        click.echo(printable(line.rstrip()))

@@ -1,0 +1,196 @@
+"""`runtimeimg step`: what the steps of a strategy run; documents give the arguments, not people."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtimeimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtimeimg.oci import Reference
+    from runtimeimg.progress import Progress
+    from runtimeimg.step import Inputs, Prepared, ResultFiles, Target
+    from runtimeimg.stores import StoreOptions
+
+RESULT = click.Path(path_type=Path)
+RAW = {"ignore_unknown_options": False, "allow_interspersed_args": False}
+
+_INPUTS = (
+    click.option("--source", default="", metavar="DIR", help="The source tree."),
+    click.option("--spec-file", default="", metavar="PATH", help="Build spec in the source tree."),
+    click.option("--mounted-spec", default="", metavar="FILE", help="Build spec that the platform mounted."),
+    click.option("--base-image", default="", metavar="REF", help="Wins over the spec's base."),
+    click.option("--builder-image", default="", metavar="REF", help="Wins over what earlier steps built."),
+    click.option("--work-dir", default="", metavar="PATH", help="Wins over the spec's workDir."),
+    click.option("--built-directory", default="", metavar="DIR", help="Where earlier steps left the builder image."),
+    click.option("--built-image", default="", metavar="REF", help="Where earlier steps pushed the builder image."),
+    click.argument("arrays", nargs=-1, type=click.UNPROCESSED),
+)
+_TARGET = (
+    click.option("--output-directory", default="", metavar="DIR", help="Write there as an OCI layout, do not push."),
+    click.option("--provenance", default="true", metavar="BOOL", help="Push the Dockerfile and the plan too."),
+    click.option("--result-digest", type=RESULT, help="File for the digest."),
+    click.option("--result-size", type=RESULT, help="File for the size in bytes."),
+    click.option("--result-url", type=RESULT, help="File for the image's name."),
+)
+_COMMON = (
+    click.option("--output-image", required=True, metavar="REF", help="Name of the runtime image."),
+    click.option("--insecure", default="false", metavar="BOOL", help="Its registry has no TLS that can be trusted."),
+    click.option("--result-error-reason", type=RESULT, help="File for one word when it fails."),
+    click.option("--result-error-message", type=RESULT, help="File for a message when it fails."),
+)
+
+
+def _with(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.group("step")
+def command() -> None:
+    """Do what a step of a build strategy does; the arguments come from `runtimeimg strategy`.
+
+    The spec may be in the environment variable RUNTIMEIMG_SPEC. After the options come the arrays directories,
+    entrypoint, env and labels, a bare `--` before each.
+    """
+
+
+@command.command("compose", context_settings=RAW)
+@_with(_COMMON + _TARGET + _INPUTS)
+@click.option("--compression", default="gzip", metavar="KIND[:LEVEL]", help="gzip, zstd or none.")
+def compose_step(compression: str, **options: Any) -> None:
+    """Compose the runtime image and push it, or put it into the output directory."""
+    from runtimeimg.step import compose, prepare
+
+    with _reported(options) as (files, progress):
+        native = _native_options(compression)
+        inputs = _inputs(options, built_directory=options["output_directory"])
+        target = _target(options, progress)
+        stores = target.stores
+        with tempfile.TemporaryDirectory() as scratch:
+            outcome = compose(prepare(inputs, stores, scratch=Path(scratch)), target, stores, options=native)
+        files.succeeded(outcome)
+        click.echo(f"wrote {outcome.url} ({outcome.digest})", err=True)
+
+
+@command.command("dockerfile", context_settings=RAW)
+@_with(_COMMON + _INPUTS)
+def dockerfile_step(**options: Any) -> None:
+    """Write Dockerfile.runtime and what else the builder of the next step needs into the work volume."""
+    from runtimeimg.step import hand_over, prepare
+
+    with _reported(options) as (_, progress):
+        inputs = _inputs(options, built_directory=options["built_directory"])
+        target = _target({**options, "output_directory": "", "provenance": "false"}, progress)
+        stores = target.stores
+        insecure = target.image.registry if _boolean(options["insecure"], "--insecure") else None
+        with tempfile.TemporaryDirectory() as scratch:
+            hand_over(prepare(inputs, stores, scratch=Path(scratch)), _work(), stores, insecure=insecure)
+
+
+@command.command("stamp", context_settings=RAW)
+@_with(_COMMON + _TARGET)
+@click.option("--builder", required=True, type=click.Choice(["buildah", "kaniko", "buildkit"]))
+def stamp_step(builder: str, **options: Any) -> None:
+    """Stamp the image that the builder of the step before left, and push it or put it into the output directory."""
+    from runtimeimg.step import built_by, deliver, take_over
+
+    with _reported(options) as (files, progress):
+        target = _target(options, progress)
+        stores = target.stores
+        prepared: Prepared = take_over(_work(), stores)
+        outcome = deliver(built_by(builder, _work(), stores), prepared, target, stores)
+        files.succeeded(outcome)
+        click.echo(f"wrote {outcome.url} ({outcome.digest})", err=True)
+
+
+@contextmanager
+def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, Progress]]:
+    """Give the result files and a display; an error is written to its files before it goes on."""
+    from runtimeimg.cli.progress import display
+    from runtimeimg.step import ResultFiles
+
+    files = ResultFiles(
+        digest=options.get("result_digest"),
+        size=options.get("result_size"),
+        url=options.get("result_url"),
+        error_reason=options["result_error_reason"],
+        error_message=options["result_error_message"],
+    )
+    try:
+        with display("plain") as progress:
+            yield files, progress
+    except BaseException as error:
+        files.failed(error)
+        raise
+
+
+def _inputs(options: dict[str, Any], *, built_directory: str) -> Inputs:
+    from runtimeimg.step import Inputs
+    from runtimeimg.strategy.data import split_arrays
+    from runtimeimg.strategy.parameters import ARRAYS, SPEC_VARIABLE
+
+    # click takes the first `--` for the end of the options.
+    arrays = split_arrays(options["arrays"], ARRAYS) if options["arrays"] else {}
+    names = ("source", "spec_file", "mounted_spec", "base_image", "builder_image", "work_dir", "built_image")
+    return Inputs(
+        spec_text=os.environ.get(SPEC_VARIABLE, ""),
+        output_image=options["output_image"],
+        built_directory=built_directory,
+        **{name: options[name] for name in names},
+        directories=arrays.get("directories", ()),
+        entrypoint=arrays.get("entrypoint", ()),
+        env=arrays.get("env", ()),
+        labels=arrays.get("labels", ()),
+    )
+
+
+def _target(options: dict[str, Any], progress: Progress) -> Target:
+    from runtimeimg.oci import Reference
+    from runtimeimg.step import Target
+
+    reference = Reference.parse(options["output_image"]).tagged
+    if reference.digest is not None:
+        raise UsageError(f"--output-image '{reference}' holds a digest; a new image cannot be named by one")
+    return Target(
+        image=reference,
+        stores=_output_stores(reference, progress, insecure=_boolean(options["insecure"], "--insecure")),
+        directory=Path(options["output_directory"]) if options["output_directory"] else None,
+        provenance=_boolean(options["provenance"], "--provenance"),
+    )
+
+
+def _output_stores(reference: Reference, progress: Progress, *, insecure: bool) -> StoreOptions:
+    from runtimeimg.stores import StoreOptions
+
+    hosts = frozenset({reference.registry}) if insecure else frozenset()
+    return StoreOptions(environ=dict(os.environ), plain_http=hosts, progress=progress)
+
+
+def _native_options(compression: str) -> dict[str, str]:
+    kind, _, level = compression.partition(":")
+    if kind not in {"gzip", "zstd", "none"} or (level and not level.isdecimal()):
+        raise UsageError(f"--compression {compression!r} is not gzip, zstd or none, with :LEVEL at will")
+    return {"compression": kind, **({"level": level} if level else {})}
+
+
+def _boolean(text: str, option: str) -> bool:
+    if text.lower() not in {"true", "false", ""}:
+        raise UsageError(f"{option} {text!r} is neither 'true' nor 'false'")
+    return text.lower() == "true"
+
+
+def _work() -> Path:
+    """Return the work volume, which is the HOME of every step."""
+    return Path(os.environ.get("HOME") or "/runtime-image")

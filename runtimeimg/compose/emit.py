@@ -1,0 +1,75 @@
+"""The touched part of a tree as a layer: the same tree always gives the same bytes.
+
+Entries are in the order of a walk with names in byte order: folders before what is in them, and of hard links the
+first name with the contents, the others as links to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from runtimeimg.compose.tree import Inode, Node
+from runtimeimg.image.compress import BlobWriter, Compression
+from runtimeimg.image.filelayer import FileLayer
+from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry
+from runtimeimg.image.tarwrite import END, header, padding
+
+
+class Item(NamedTuple):
+    """An entry of the layer to come; `link` is the path of the first hard link where this is a further one."""
+
+    path: bytes
+    inode: Inode
+    link: bytes | None
+
+
+def items(root: Node) -> list[Item]:
+    """Return what is touched in a tree, in the order of the layer; the root itself is not told."""
+    found: list[Item] = []
+    first: dict[int, bytes] = {}
+    stack = [(b"", root)]
+    while stack:
+        path, node = stack.pop()
+        if path:
+            inode = node.inode
+            link = first.setdefault(id(inode), path) if inode.kind != DIRECTORY else path
+            found.append(Item(path, inode, None if link == path else link))
+        if node.children:
+            prefix = path + b"/" if path else b""
+            touched = sorted((name for name, child in node.children.items() if child.touched), reverse=True)
+            stack += [(prefix + name, node.children[name]) for name in touched]
+    return found
+
+
+def write(
+    entries: list[Item],
+    path: Path,
+    compression: Compression,
+    contents: Callable[[Inode], Iterator[bytes]],
+    *,
+    latest: int | None,
+) -> FileLayer:
+    """Write a layer of `entries` to the file `path`; no time in it is later than `latest` seconds."""
+    with path.open("wb") as out, BlobWriter(out, compression) as writer:
+        for item in entries:
+            entry = _entry(item, latest)
+            writer.write(header(entry))
+            if entry.kind == FILE and entry.size:
+                for piece in contents(item.inode):
+                    writer.write(piece)
+                writer.write(padding(entry.size))
+        writer.write(END)
+        packed = writer.finish()
+    return FileLayer(descriptor=packed.descriptor, diff_id=packed.diff_id, path=path)
+
+
+def _entry(item: Item, latest: int | None) -> Entry:
+    _, kind, mode, uid, gid, size, mtime, target, device, xattrs = item.inode.row
+    if latest is not None and mtime > latest:
+        mtime = latest
+    if item.link is not None:
+        return Entry(item.path, HARDLINK, mode, uid, gid, 0, mtime, item.link)
+    target = target if kind == SYMLINK else b""
+    return Entry(item.path, kind, mode, uid, gid, size, mtime, target, device, xattrs)

@@ -1,0 +1,25 @@
+"""Questions about an image's files that need its tables of contents only."""
+
+from __future__ import annotations
+
+from runtimeimg.account import Account
+from runtimeimg.cache import Cache
+from runtimeimg.compose.reading import LayerRef, Reader
+from runtimeimg.compose.sources import covering
+from runtimeimg.compose.tree import EndlessLinksError, Wanted, merge
+from runtimeimg.image import Image
+from runtimeimg.image.layertar import FILE
+
+
+def has_file(image: Image, path: str, *, cache: Cache | None = None, account: Account | None = None) -> bool:
+    """Tell whether `path` is a file of `image`, symlinks followed within it; its layers are read for that."""
+    refs = [LayerRef.of(layer, image.name) for layer in image.layers]
+    wanted = Wanted()
+    with Reader(cache=cache, account=account or Account()) as reader:
+        reader.load(refs, {})
+        tables = [reader.tocs[ref.key] for ref in refs]
+        try:
+            _, node = covering(wanted, lambda: merge(tables, wanted, contents=False).resolve(path.encode()))
+        except (NotADirectoryError, EndlessLinksError):
+            return False
+    return node is not None and node.inode.kind == FILE

@@ -1,0 +1,209 @@
+"""Reading of layers: tables of contents for the merged view, and the contents that are wanted, in one pass each.
+
+A layer passes through three threads: one reads (and so verifies) the blob, one unfolds it, one takes the tar archive
+apart. Two layers are read at a time, the largest first. Wanted contents go to a temporary file without a name, so
+memory stays flat.
+
+What is verified: the blob against the digest of its descriptor, which the manifest names. The digest of the unfolded
+archive (the diff id in the config) is not computed: a builder's layers do not become part of the result, the blob's
+digest fixes every byte of them already, and hashing would cost as much again as unfolding. Tables are kept under the
+blob's digest for the same reason: nobody can put a wrong table in the place of another layer's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from runtimeimg.account import Account
+from runtimeimg.cache import Cache
+from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
+from runtimeimg.image import Layer
+from runtimeimg.image.ahead import ahead
+from runtimeimg.image.decompress import Unfolded, raw_pieces
+from runtimeimg.image.layertar import FILE, LayerTar
+from runtimeimg.image.toc import Toc, TocBuilder
+
+_AT_ONCE = 2
+_CHUNK = 1 << 20
+_DEPTH = 3
+
+Keep = Callable[[bytes], bool]
+"""Tells of a path whether its contents are wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRef:
+    """A layer, the key it is known by (the digest of its blob), and what messages call it."""
+
+    layer: Layer
+    key: str
+    name: str
+
+    @classmethod
+    def of(cls, layer: Layer, image: str) -> LayerRef:
+        """Return the reference of a layer of `image`. An Engine keeps archives, so there the diff id is the digest."""
+        from_engine = layer.origin is not None and layer.origin.store == "engine"
+        digest = layer.diff_id if from_engine else layer.descriptor.digest
+        return cls(layer=layer, key=str(digest), name=f"layer {digest} of '{image}'")
+
+
+@dataclass(slots=True)
+class Reader:
+    """Tables and contents of layers that were read so far, by the layers' keys. Close it to give up the contents."""
+
+    cache: Cache | None
+    account: Account
+    folder: Path | None = None
+    tocs: dict[str, Toc] = field(default_factory=dict)
+    _contents: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
+    _files: list[int] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._files:
+            os.close(descriptor)
+        self._files.clear()
+
+    def load(self, layers: Iterable[LayerRef], keep: Mapping[str, Keep]) -> None:
+        """Make the tables of all `layers` known: out of the cache, else by reading the layer.
+
+        Of a layer that is read, contents are taken along for which `keep` (by the layer's key) says so.
+        """
+        missing: dict[str, LayerRef] = {}
+        for ref in layers:
+            if ref.key not in self.tocs and not self._from_cache(ref):
+                missing.setdefault(ref.key, ref)
+        self._each(list(missing.values()), lambda ref: self._read_whole(ref, keep.get(ref.key)))
+
+    def fetch(self, wanted: Mapping[str, Collection[int]], layers: Mapping[str, LayerRef]) -> None:
+        """Read contents by layer key and index in its table, those that were not taken along before."""
+        missing = {
+            key: frozenset(index for index in indexes if (key, index) not in self._contents)
+            for key, indexes in wanted.items()
+        }
+        self._each(
+            [layers[key] for key, indexes in missing.items() if indexes],
+            lambda ref: self._read_some(ref, missing[ref.key]),
+        )
+
+    def pieces(self, key: str, index: int) -> Iterator[bytes]:
+        """Yield the contents of an entry that was fetched."""
+        number, offset, size = self._contents[key, index]
+        while size:
+            data = os.pread(self._files[number], min(size, _CHUNK), offset)
+            if not data:
+                raise RuntimeimgError("the temporary file of the build was cut short")
+            offset, size = offset + len(data), size - len(data)
+            yield data
+
+    def _from_cache(self, ref: LayerRef) -> bool:
+        data = self.cache.get("toc", ref.key.partition(":")[2]) if self.cache else None
+        toc = Toc.from_bytes(data) if data is not None else None
+        if toc is None:
+            return False
+        self.tocs[ref.key] = toc
+        self.account.add(cache_hits=1)
+        return True
+
+    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef], None]) -> None:
+        if not refs:
+            return
+        if len(refs) > 1:
+            refs = sorted(refs, key=lambda ref: -ref.layer.descriptor.size)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for done in [pool.submit(read, ref) for ref in refs]:
+                try:
+                    done.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+
+    def _read_whole(self, ref: LayerRef, keep: Keep | None) -> None:
+        builder = TocBuilder(ref.name)
+        with _Spool(self.folder) as spool, _unfolding(ref) as (_, unfolded):
+            archive = LayerTar(unfolded, ref.name)
+            for entry in archive:
+                path = builder.add(entry)
+                if path is not None and keep is not None and entry.kind == FILE and keep(path):
+                    spool.take(builder.count - 1, archive)
+            self._adopt(ref.key, spool)
+        toc = self.tocs[ref.key] = builder.finish()
+        if self.cache:
+            self.cache.put("toc", ref.key.partition(":")[2], toc.to_bytes())
+
+    def _read_some(self, ref: LayerRef, indexes: frozenset[int]) -> None:
+        """Read entries by index. Behind the last one the blob is only read to be verified, not unfolded any more."""
+        left = len(indexes)
+        builder = TocBuilder(ref.name)
+        with _Spool(self.folder) as spool, _unfolding(ref) as (raw, unfolded):
+            archive = LayerTar(unfolded, ref.name)
+            for entry in archive:
+                if builder.add(entry) is not None and builder.count - 1 in indexes:
+                    spool.take(builder.count - 1, archive)
+                    left -= 1
+                    if not left:
+                        break
+            unfolded.close()
+            for _ in raw:
+                pass
+            if left:
+                raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=_PRUNE)
+            self._adopt(ref.key, spool)
+
+    def _adopt(self, key: str, spool: _Spool) -> None:
+        with self._lock:
+            number = len(self._files)
+            self._files.append(spool.keep())
+        for index, offset, size in spool.pieces:
+            self._contents[key, index] = (number, offset, size)
+
+
+_PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
+
+
+@contextlib.contextmanager
+def _unfolding(ref: LayerRef) -> Iterator[tuple[Iterator[bytes], Generator[bytes, None, None]]]:
+    """Return the raw and the unfolded pieces of a layer, each made ahead by a thread that ends with the context."""
+    raw = ahead(raw_pieces(ref.layer.open()), _DEPTH)
+    with contextlib.closing(raw), contextlib.closing(ahead(Unfolded(raw, ref.name), _DEPTH)) as unfolded:
+        yield raw, unfolded
+
+
+class _Spool:
+    """Contents on their way to a temporary file; they are written some mebibytes at a time."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=_CHUNK)  # noqa: SIM115 - closed by __exit__
+        self._at = 0
+        self.pieces: list[tuple[int, int, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def take(self, index: int, archive: LayerTar) -> None:
+        """Write the contents of the archive's current entry."""
+        start = self._at
+        write = self._file.write
+        for view in archive.content():
+            write(view)
+            self._at += len(view)
+        self.pieces.append((index, start, self._at - start))
+
+    def keep(self) -> int:
+        """Return a descriptor of the file that stays open."""
+        self._file.flush()
+        return os.dup(self._file.fileno())

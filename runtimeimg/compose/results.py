@@ -1,0 +1,88 @@
+"""What a composition came to, kept under all that it was made of: the same build again reads no layer.
+
+The key holds the digests of all layers, the copies, the settings and the version of this program. Folders of this
+machine have no digest, so what is copied out of them is not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from runtimeimg.cache import DEFAULT_LIMIT, Cache
+from runtimeimg.compose.composition import Composed, Inputs, Settings
+from runtimeimg.compose.reading import LayerRef
+from runtimeimg.image.filelayer import FileLayer
+from runtimeimg.oci import Descriptor, Digest
+
+_FORMAT = 1
+
+
+def key_of(inputs: Inputs, settings: Settings) -> str | None:
+    """Return the key of a composition, None when it cannot be told without reading."""
+    if any(not source.layers for source in inputs.sources):
+        return None
+    base = inputs.base
+    data = {
+        "format": [_FORMAT, _release()],
+        "base": None if base is None else [LayerRef.of(layer, base.name).key for layer in base.layers],
+        "user": None if base is None else base.config.config.get("User"),
+        "sources": [[ref.key for ref in source.layers] for source in inputs.sources],
+        "copies": [
+            [number, copy.source, copy.destination, copy.chown]
+            for number, copy in zip(inputs.numbers, inputs.plan.copies, strict=True)
+        ],
+        "workDir": inputs.plan.work_dir,
+        "created": inputs.created.seconds,
+        "settings": [
+            settings.compression.name,
+            settings.compression.level,
+            settings.layer_per_copy,
+            settings.link,
+            settings.latest,
+        ],
+    }
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def restore(cache: Cache, key: str, folder: Path) -> tuple[Composed, ...] | None:
+    """Return the layers kept under `key`, as files in `folder`; None when one of them is gone."""
+    data = cache.get("result", key)
+    if data is None:
+        return None
+    composed = []
+    for number, item in enumerate(json.loads(data)):
+        path = folder / f"layer-{number}"
+        descriptor = Descriptor.from_json(item["descriptor"])
+        if not cache.link_out("layer", descriptor.digest.encoded, descriptor.size, path):
+            return None
+        layer = FileLayer(descriptor=descriptor, diff_id=Digest.parse(item["diffId"]), path=path)
+        composed.append(Composed(layer=layer, lines=tuple(item["lines"])))
+    return tuple(composed)
+
+
+def keep(cache: Cache, key: str, composed: Sequence[Composed]) -> None:
+    """Keep layers under `key`, and throw out of the cache what was not used for longest when it grows too large."""
+    items: list[dict[str, Any]] = []
+    for item in composed:
+        cache.take_in("layer", item.layer.descriptor.digest.encoded, item.layer.path)
+        items.append(
+            {
+                "descriptor": item.layer.descriptor.to_json(),
+                "diffId": item.layer.diff_id,
+                "lines": list(item.lines),
+            }
+        )
+    cache.put("result", key, json.dumps(items).encode())
+    cache.prune(DEFAULT_LIMIT)
+
+
+def _release() -> str:
+    try:
+        return version("runtimeimg")
+    except PackageNotFoundError:
+        return "unknown"

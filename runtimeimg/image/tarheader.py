@@ -1,0 +1,139 @@
+"""Fields of tar headers: numbers, checksums, PAX records and sparse maps (POSIX pax, GNU tar's extensions).
+
+Everything here takes bytes that came from a stranger and raises TarFormatError, without a position; the reader of the
+archive adds the names of layer and entry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from zlib import adler32
+
+BLOCK = 512
+MAX_EXTENSION = 1 << 20
+"""Bytes of one extended header, long name or sparse map."""
+MAX_NUMBER = 1 << 62
+"""Sizes and times beyond this are refused; nothing real comes near it."""
+MAX_ID = (1 << 32) - 1
+
+_EIGHT_SPACES = 8 * 32
+_DECIMAL_TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?\Z")
+
+Fragment = tuple[int, int]
+"""Offset and length, in bytes, of a part of a sparse file that holds data."""
+
+
+class TarFormatError(Exception):
+    """A header is not what the format allows; the text says what."""
+
+
+def byte_sum(block: bytes) -> int:
+    """Return the sum of a block's 512 bytes.
+
+    Adler-32's lower half is one more than the sum modulo 65521, so that of 256 bytes is exact: this is ten times
+    faster than adding them up here.
+    """
+    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
+
+
+def check_sum(block: bytes, field: bytes) -> None:
+    """Compare a header's checksum; a sum over signed bytes, as some old writers made, is taken too."""
+    expected = number(field)
+    if byte_sum(block) - sum(field) + _EIGHT_SPACES != expected:
+        blanked = block[:148] + b" " * 8 + block[156:]
+        if sum(byte - 256 if byte > 127 else byte for byte in blanked) != expected:
+            raise TarFormatError("a header's checksum is wrong")
+
+
+@lru_cache(4096)
+def number(field: bytes) -> int:
+    """Return a numeric field: octal text, or GNU's base 256 when the first bit is set."""
+    if field and field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=True)
+        value = value + (1 << (8 * len(field) - 1)) if field[0] == 0x80 else value
+        if abs(value) > MAX_NUMBER:
+            raise TarFormatError("a number in a header is too large")
+        return value
+    text = field.strip(b" \0")
+    if not text:
+        return 0
+    if not text.isdigit():
+        raise TarFormatError(f"{field!r} in a header is not an octal number")
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise TarFormatError(f"{field!r} in a header is not an octal number") from None
+
+
+def text(field: bytes) -> bytes:
+    """Return a text field up to its first NUL."""
+    end = field.find(b"\0")
+    return field if end < 0 else field[:end]
+
+
+def decimal(value: bytes, what: str) -> int:
+    """Return a decimal number of an extended header, which must not be negative."""
+    if not value.isdigit() or len(value) > 19 or int(value) > MAX_NUMBER:
+        raise TarFormatError(f"{what} {value[:40]!r} of an extended header is not a number")
+    return int(value)
+
+
+def seconds(value: bytes) -> int:
+    """Return a time of an extended header in whole seconds, rounded down."""
+    found = _DECIMAL_TIME.match(value)
+    if found is None:
+        raise TarFormatError(f"time {value[:40]!r} of an extended header is not a number")
+    whole = int(found[2])
+    if found[1]:
+        whole = -whole - (1 if (found[3] or b"").strip(b"0") else 0)
+    if abs(whole) > MAX_NUMBER:
+        raise TarFormatError("a time of an extended header is too large")
+    return whole
+
+
+def pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield keys and values of an extended header: lines of `length key=value`, the length counting the line."""
+    at = 0
+    while at < len(data) and data[at]:
+        space = data.find(b" ", at, at + 20)
+        length = data[at:space] if space > 0 else b""
+        if not length.isdigit():
+            raise TarFormatError("an extended header has a record without length")
+        end = at + int(length)
+        key, equals, value = data[space + 1 : end - 1].partition(b"=")
+        if end > len(data) or end <= space + 1 or data[end - 1] != 0x0A or not equals or not key:
+            raise TarFormatError("an extended header has a broken record")
+        yield key, value
+        at = end
+
+
+def pax_map(pairs: list[bytes]) -> list[Fragment]:
+    """Return the fragments spelt as alternating offsets and lengths."""
+    if len(pairs) % 2:
+        raise TarFormatError("a sparse map is not made of pairs")
+    numbers = [decimal(item, "sparse map entry") for item in pairs]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def old_sparse_fragments(area: bytes) -> list[Fragment]:
+    """Return the fragments of an old GNU header's or its continuation's table: pairs of twelve-byte numbers."""
+    found = []
+    for at in range(0, len(area) - 23, 24):
+        offset, length = area[at : at + 12], area[at + 12 : at + 24]
+        if not offset.strip(b"\0 "):
+            break
+        found.append((number(offset), number(length)))
+    return found
+
+
+def check_fragments(fragments: list[Fragment], stored: int, size: int) -> None:
+    """See that fragments follow each other, lie within the file's `size` and add up to the `stored` bytes."""
+    end = total = 0
+    for offset, length in fragments:
+        if offset < end or length < 0 or offset + length > size:
+            raise TarFormatError("a sparse map's parts overlap or lie outside of the file")
+        end, total = offset + length, total + length
+    if total != stored:
+        raise TarFormatError("a sparse map does not fit the data stored for it")

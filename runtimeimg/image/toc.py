@@ -1,0 +1,201 @@
+"""A layer's table of contents: its entries without their contents, kept small in memory and on disk.
+
+Entries are packed and compressed some thousands at a time, so that the table of a layer of a million entries takes
+tens of megabytes while it is made and a few when it is kept. Whiteouts are told from files here (layer.md,
+"Whiteouts"), and a path that goes through a symlink of the same layer is replaced by the path it leads to, as
+happens when an engine unpacks it; what the paths mean to lower layers is for the merged view to say.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.image.layertar import HARDLINK, SYMLINK, Entry, shown
+from runtimeimg.image.zstd import zstd
+
+WHITEOUT, OPAQUE = "w", "o"
+"""Kinds beside those of layertar: removes `path` of lower layers; removes all that lower layers hold in `path`."""
+
+MAX_BYTES = 512 << 20
+_CHUNK = 1 << 18
+_PREFIX = b".wh."
+_META = b".wh..wh."
+_OPAQUE_NAME = b".wh..wh..opq"
+_MAX_LINKS = 40  # as Linux has it (MAXSYMLINKS)
+_MAGIC = b"runtimeimg toc 1\n"
+_LENGTH = struct.Struct(">I")
+
+Row = tuple[Any, ...]
+"""The values of an Entry as a plain tuple: path, kind, mode, uid, gid, size, mtime, target, device, xattrs."""
+
+
+class Toc:
+    """The entries of one layer in the archive's order; the place of an entry in it is its index."""
+
+    __slots__ = ("_chunks", "count", "whiteouts")
+
+    def __init__(self, chunks: list[bytes], *, count: int, whiteouts: int) -> None:
+        self._chunks = chunks
+        self.count = count
+        self.whiteouts = whiteouts
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the entries' values."""
+        import msgpack
+
+        module = zstd()
+        for chunk in self._chunks:
+            unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=MAX_BYTES)
+            unpacker.feed(module.decompress(chunk))
+            yield from unpacker
+
+    def to_bytes(self) -> bytes:
+        """Return the table for keeping."""
+        head = _LENGTH.pack(self.count) + _LENGTH.pack(self.whiteouts)
+        return _MAGIC + head + b"".join(_LENGTH.pack(len(chunk)) + chunk for chunk in self._chunks)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Toc | None:
+        """Return a table that was kept, None when it is of another version or cut off."""
+        at = len(_MAGIC) + 2 * _LENGTH.size
+        if not data.startswith(_MAGIC) or len(data) < at:
+            return None
+        count, whiteouts = struct.unpack(">II", data[len(_MAGIC) : at])
+        chunks = []
+        while at < len(data):
+            if at + _LENGTH.size > len(data):
+                return None
+            (length,) = _LENGTH.unpack(data[at : at + _LENGTH.size])
+            at += _LENGTH.size
+            chunks.append(data[at : at + length])
+            at += length
+        return cls(chunks, count=count, whiteouts=whiteouts) if at == len(data) else None
+
+
+class TocBuilder:
+    """Collects a layer's entries; `name` is what messages call the layer."""
+
+    def __init__(self, name: str) -> None:
+        import msgpack
+
+        self._name = name
+        self._pack = msgpack.Packer(autoreset=False)
+        self._compress = zstd().compress
+        self._chunks: list[bytes] = []
+        self._packed = 0
+        self._paths = _LinkedPaths()
+        self.count = 0
+        self.whiteouts = 0
+
+    def add(self, entry: Entry) -> bytes | None:
+        """Add an entry and return the path it comes to lie at; None for one that means nothing and is left out."""
+        path, kind = entry[0], entry[1]
+        if _PREFIX in path and (path.startswith(_PREFIX) or b"/" + _PREFIX in path):
+            found = self._whiteout(path)
+            if found is None:
+                return None
+            kind, path = found
+            entry = Entry(path, kind, 0, 0, 0, 0, 0)
+            self.whiteouts += 1
+        try:
+            placed = self._paths.place(path, kind, entry[7])
+            if kind == HARDLINK:
+                target = self._paths.place(entry.target, HARDLINK, b"")
+                entry = entry._replace(target=target) if target != entry.target else entry
+        except _EndlessError:
+            raise self._wrong(path, "goes through symbolic links without end") from None
+        if placed != path:
+            entry = entry._replace(path=placed)
+        self._pack.pack(entry)
+        self.count += 1
+        if self.count % 1024 == 0:
+            self._flush(_CHUNK)
+        return placed
+
+    def finish(self) -> Toc:
+        """Return the table of all that was added."""
+        self._flush(1)
+        return Toc(self._chunks, count=self.count, whiteouts=self.whiteouts)
+
+    def _flush(self, least: int) -> None:
+        packed = self._pack.getbuffer()
+        if len(packed) >= least:
+            self._packed += len(packed)
+            if self._packed > MAX_BYTES:
+                raise InvalidDocumentError(f"{self._name}: its table of contents is larger than {MAX_BYTES >> 20} MiB")
+            self._chunks.append(self._compress(packed, 1))
+            packed.release()
+            self._pack.reset()
+
+    def _whiteout(self, path: bytes) -> tuple[str, bytes] | None:
+        """Return what a path with the whiteout prefix in some component says, None for the aufs driver's own files."""
+        parent, _, name = path.rpartition(b"/")
+        if name == _OPAQUE_NAME and not _hidden(parent):
+            return OPAQUE, parent
+        if any(part.startswith(_META) for part in path.split(b"/")):
+            return None
+        hidden = name.removeprefix(_PREFIX)
+        if _hidden(parent) or hidden in (b"", b".", b".."):
+            raise self._wrong(path, "is not a whiteout of anything")
+        return WHITEOUT, parent + b"/" + hidden if parent else hidden
+
+    def _wrong(self, path: bytes, what: str) -> InvalidDocumentError:
+        return InvalidDocumentError(f"{self._name}: entry '{shown(path)}' {what}")
+
+
+def _hidden(path: bytes) -> bool:
+    return any(part.startswith(_PREFIX) for part in path.split(b"/"))
+
+
+class _LinkedPaths:
+    """Follows the symlinks that a layer itself holds in the paths of its later entries."""
+
+    __slots__ = ("_links", "_plain")
+
+    def __init__(self) -> None:
+        self._links: dict[bytes, bytes] = {}
+        self._plain: set[bytes] = {b""}  # folders that no symlink leads to
+
+    def place(self, path: bytes, kind: str, target: bytes) -> bytes:
+        """Return where `path` comes to lie, and note the entry."""
+        parent, _, name = path.rpartition(b"/")
+        if self._links and parent not in self._plain:
+            parent = self._folder(parent)
+            path = parent + b"/" + name if parent else name
+        if kind == SYMLINK:
+            self._links[path] = target
+            if path in self._plain:
+                self._plain = {b""}
+        elif path in self._links and kind not in (WHITEOUT, OPAQUE, HARDLINK):
+            del self._links[path]
+        return path
+
+    def _folder(self, path: bytes) -> bytes:
+        """Return the folder that `path` leads to; `..` stops at the root."""
+        pending = path.split(b"/")[::-1]
+        at: list[bytes] = []
+        followed = 0
+        while pending:
+            part = pending.pop()
+            if part == b"..":
+                del at[-1:]
+            elif part not in (b"", b"."):
+                at.append(part)
+                target = self._links.get(b"/".join(at))
+                if target is not None:
+                    followed += 1
+                    if followed > _MAX_LINKS:
+                        raise _EndlessError
+                    pending += target.split(b"/")[::-1]
+                    at = [] if target.startswith(b"/") else at[:-1]
+        if not followed:
+            for count in range(len(at)):
+                self._plain.add(b"/".join(at[: count + 1]))
+        return b"/".join(at)
+
+
+class _EndlessError(Exception):
+    """A path goes through more symlinks than Linux follows."""

@@ -1,0 +1,143 @@
+"""Images and layers as frozen values; what a store implements is a descriptor, a diff id and `open()`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import IO, Protocol, Self
+
+from runtimeimg.errors import NotFoundError
+from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform
+from runtimeimg.oci.mediatypes import CONFIGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a blob is kept, so that a destination can take it without moving its bytes.
+
+    `store` is `registry` (place: `host/repository`), `file` (place: the blob's path on this machine) or `engine`
+    (place: the Engine's address; the layer is in the Engine and needs no sending to it).
+    """
+
+    store: str
+    place: str
+
+
+class Layer(Protocol):
+    """One layer: what it is and how it is read."""
+
+    @property
+    def diff_id(self) -> Digest:
+        """Digest of the uncompressed tar archive."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The blob as stored; an Engine may have to write it out first to know its size."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the blob is kept, if some destination could make use of that."""
+
+    def open(self) -> IO[bytes]:
+        """Return a reader of the blob's bytes as stored; it raises IntegrityError when they end up different.
+
+        Size and digest are checked as the bytes pass: a caller may trust them only after it has read to the end.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image: its config, its layers (base first), the annotations of its manifest.
+
+    `manifest` is the manifest as found, None for an image that was changed or that a store keeps without one.
+    `name` is how the source called it, for messages. `image_id` is what an Engine calls it, when it came from one.
+    """
+
+    config: ImageConfig
+    layers: tuple[Layer, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    name: str = ""
+    image_id: str | None = None
+
+    @property
+    def platform(self) -> Platform:
+        """The platform the image is for."""
+        return self.config.platform
+
+    def with_config(self, config: ImageConfig) -> Self:
+        """Return the image with another config and the same layers."""
+        return self if config.raw == self.config.raw else replace(self, config=config, manifest=None, image_id=None)
+
+    def with_annotations(self, annotations: Mapping[str, str]) -> Self:
+        """Return the image with these annotations added to those it has."""
+        merged = {**self.annotations, **annotations}
+        if merged == dict(self.annotations):
+            return self
+        return replace(self, annotations=MappingProxyType(merged), manifest=None)
+
+    def to_manifest(self) -> Manifest:
+        """Return the manifest: the one that was found when nothing changed, else a new one of OCI's kind."""
+        if self.manifest is not None:
+            return self.manifest
+        config = ImageConfig(self.config.raw, "application/vnd.oci.image.config.v1+json")
+        return Manifest.of(
+            config=config.descriptor,
+            layers=[oci_layer_descriptor(layer.descriptor) for layer in self.layers],
+            annotations=dict(self.annotations),
+        )
+
+
+def oci_layer_descriptor(descriptor: Descriptor) -> Descriptor:
+    """Return `descriptor` with the OCI media type in place of Docker's for the same bytes."""
+    from runtimeimg.oci.mediatypes import layer_compression, oci_layer
+
+    return replace(descriptor, media_type=oci_layer(layer_compression(descriptor.media_type)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageIndex:
+    """An index and a way to open what it lists; `open_manifest` reads a child by its descriptor."""
+
+    index: Index
+    open_manifest: Callable[[Descriptor], Image | ImageIndex | Manifest]
+    name: str = ""
+
+
+def image_entries(index: ImageIndex) -> tuple[Descriptor, ...]:
+    """Return the entries that are images for some platform; attestations and unknown platforms are passed over."""
+    return tuple(
+        item
+        for item in index.index.manifests
+        if not (item.platform is not None and item.platform.os == "unknown")
+        and "vnd.docker.reference.type" not in item.annotations
+    )
+
+
+def choose_platform(found: Image | ImageIndex, platform: Platform | None) -> Image:
+    """Return the image for `platform` (this machine's when None): the first entry that matches, as Docker does.
+
+    A single image is returned as it is when `platform` is None; otherwise it must match. Raises NotFoundError that
+    lists what there is.
+    """
+    if isinstance(found, Image):
+        if platform is not None and not found.platform.matches(platform):
+            raise NotFoundError(f"image '{found.name}' is for {found.platform}, not for {platform}")
+        return found
+    wanted = platform or Platform.host()
+    entries = image_entries(found)
+    for entry in entries:
+        if entry.platform is None or entry.platform.matches(wanted):
+            child = found.open_manifest(entry)
+            if isinstance(child, Image) and (entry.platform or child.platform.matches(wanted)):
+                return child
+            if isinstance(child, ImageIndex):
+                return choose_platform(child, wanted)
+    there = ", ".join(str(entry.platform) for entry in entries if entry.platform) or "nothing"
+    raise NotFoundError(f"image '{found.name}' has nothing for {wanted}", hint=f"it holds {there}")
+
+
+def is_image(manifest: Manifest) -> bool:
+    """Tell whether a manifest is an image's (its config is one), not another artifact's."""
+    return manifest.config.media_type in CONFIGS

@@ -1,0 +1,56 @@
+"""Content descriptors (OCI image-spec, descriptor.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
+
+from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.oci.digest import Digest
+from runtimeimg.oci.platform import Platform
+
+_KNOWN = ("mediaType", "digest", "size", "platform", "annotations")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """What some content is: media type, digest, size in bytes; `extra` keeps the fields not named here."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Return the descriptor that a document holds, or raise InvalidDocumentError."""
+        if not isinstance(data, Mapping):
+            raise InvalidDocumentError("descriptor is not a JSON object")
+        media_type, size, annotations = data.get("mediaType"), data.get("size"), data.get("annotations") or {}
+        if not isinstance(media_type, str):
+            raise InvalidDocumentError("descriptor has no mediaType")
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise InvalidDocumentError(f"descriptor size {str(size)[:40]!r} is not a number of bytes")
+        if not isinstance(annotations, Mapping) or not all(isinstance(v, str) for v in annotations.values()):
+            raise InvalidDocumentError("descriptor annotations are not a map of strings")
+        return cls(
+            media_type=media_type,
+            digest=Digest.parse(data.get("digest")),
+            size=size,
+            platform=Platform.from_json(data.get("platform")),
+            annotations=MappingProxyType(dict(annotations)),
+            extra=MappingProxyType({key: value for key, value in data.items() if key not in _KNOWN}),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object, fields in the specification's order, empty ones left out."""
+        result: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.annotations:
+            result["annotations"] = dict(self.annotations)
+        if self.platform is not None:
+            result["platform"] = self.platform.to_json()
+        return result | dict(self.extra)

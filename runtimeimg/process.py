@@ -1,0 +1,88 @@
+"""The only place that starts programs: an argument list in, lines out, secrets hidden in what is shown."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from runtimeimg.errors import UnavailableError
+
+_GRACE = 10.0
+
+
+def find(program: str, path: str | None = None) -> str | None:
+    """Return the path of a program on `path` (the process's PATH when None), None when there is none."""
+    return shutil.which(program, path=path)
+
+
+def find_all(program: str, path: str | None = None) -> tuple[str, ...]:
+    """Return the paths of every program of this name on `path` (the process's PATH when None), in its order."""
+    folders = (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep)
+    found = (shutil.which(program, path=folder) for folder in folders if folder)
+    return tuple(dict.fromkeys(item for item in found if item))
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    on_line: Callable[[str], None] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: IO[bytes] | None = None,
+) -> tuple[int, str]:
+    """Run `argv` and return its exit code and standard output.
+
+    `stdin` is an open file that the program reads. `on_line` gets each line of standard error as it comes, and of
+    standard output too, which is then not collected. When the caller is interrupted the program is asked to end
+    (SIGTERM), then made to. Raises UnavailableError when there is no such program.
+    """
+    merged = on_line is not None
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+        )
+    except FileNotFoundError:
+        raise UnavailableError(f"program '{argv[0]}' is not installed") from None
+    with child:
+        try:
+            if not merged:
+                out, err = child.communicate()
+                return child.returncode, (out if child.returncode == 0 else err or out).decode("utf-8", "replace")
+            assert child.stdout is not None
+            assert on_line is not None
+            for line in child.stdout:
+                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+            return child.wait(), ""
+        except BaseException:
+            _end(child)
+            raise
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_GRACE)
+    if child.poll() is None:
+        child.kill()
+
+
+def redacted(argv: Sequence[str], secrets: Sequence[str] = ()) -> str:
+    """Return a command line for people, quoted for a shell, with each of `secrets` replaced by `***`."""
+    import shlex
+
+    line = shlex.join(argv)
+    for secret in secrets:
+        if secret:
+            line = line.replace(secret, "***")
+    return line

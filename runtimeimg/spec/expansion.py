@@ -1,0 +1,112 @@
+r"""Variables in environment values, as a Dockerfile's ENV expands them.
+
+`$NAME`, `${NAME}`, `${NAME:-word}` and `${NAME:+word}` are references; words may hold references again. `\$` is a
+dollar. A run of backslashes right before a `$` is read in pairs, each pair one backslash; anywhere else a backslash
+is itself. A `$` that starts no name (`$5`, a last `$`) is a dollar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BACKSLASHES = re.compile(r"\\+")
+_MAX_DEPTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A reference: `operator` is empty, `-` (word when unset or empty) or `+` (word when set and not empty)."""
+
+    name: str
+    operator: str = ""
+    word: tuple[str | Variable, ...] = ()
+
+
+Segment = str | Variable
+"""A piece of a value: literal text or a reference."""
+
+
+def parse(value: str) -> tuple[Segment, ...]:
+    """Return the segments of `value`; raise ValueError saying what is wrong with a reference."""
+    segments, end = _parse(value, 0, "", 0)
+    assert end == len(value)
+    return segments
+
+
+def expand(segments: tuple[Segment, ...], env: Mapping[str, str]) -> str:
+    """Return the text of `segments` with variables taken from `env`; an unset one is empty."""
+    return "".join(segment if isinstance(segment, str) else _value(segment, env) for segment in segments)
+
+
+def references(segments: tuple[Segment, ...]) -> frozenset[str]:
+    """Return the names that `segments` refer to, those within words too."""
+    names: set[str] = set()
+    for segment in segments:
+        if isinstance(segment, Variable):
+            names |= {segment.name} | references(segment.word)
+    return frozenset(names)
+
+
+def _value(variable: Variable, env: Mapping[str, str]) -> str:
+    value = env.get(variable.name, "")
+    if variable.operator == "-":
+        return value or expand(variable.word, env)
+    if variable.operator == "+":
+        return expand(variable.word, env) if value else ""
+    return value
+
+
+def _parse(text: str, at: int, stop: str, depth: int) -> tuple[tuple[Segment, ...], int]:
+    """Read segments from `at` up to the character `stop` (the end when empty)."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"references are nested more than {_MAX_DEPTH} deep")
+    segments: list[Segment] = []
+    literal: list[str] = []
+    while at < len(text) and text[at] != stop:
+        if text[at] == "\\":
+            run = _BACKSLASHES.match(text, at).end() - at  # type: ignore[union-attr]  # there is one at `at`
+            dollar = text[at + run : at + run + 1] == "$"
+            literal.append("\\" * (run // 2 if dollar else run))
+            at += run
+            if dollar and run % 2:
+                literal.append("$")
+                at += 1
+        elif text[at] == "$" and (found := _reference(text, at, depth)) is not None:
+            variable, at = found
+            if literal:
+                segments.append("".join(literal))
+                literal = []
+            segments.append(variable)
+        else:
+            literal.append(text[at])
+            at += 1
+    if literal:
+        segments.append("".join(literal))
+    return tuple(segments), at
+
+
+def _reference(text: str, at: int, depth: int) -> tuple[Variable, int] | None:
+    """Read the reference whose `$` is at `at`; None when the dollar is only a dollar."""
+    braced = text[at + 1 : at + 2] == "{"
+    name = _NAME.match(text, at + 2 if braced else at + 1)
+    if not braced:
+        return (Variable(name[0]), name.end()) if name else None
+    if name is None:
+        raise ValueError(f"'${{' at character {at + 1} is not followed by a variable name; write '\\$' for a dollar")
+    end = name.end()
+    if text[end : end + 1] == "}":
+        return Variable(name[0]), end + 1
+    operator = text[end : end + 2]
+    if not operator:
+        raise ValueError(f"'${{{name[0]}' at character {at + 1} is never closed by '}}'")
+    if operator not in {":-", ":+"}:
+        raise ValueError(
+            f"'${{{name[0]}' at character {at + 1} is followed by {operator[:1]!r}; known are '}}', ':-' and ':+'"
+        )
+    word, end = _parse(text, end + 2, "}", depth + 1)
+    if end >= len(text):
+        raise ValueError(f"'${{{name[0]}' at character {at + 1} is never closed by '}}'")
+    return Variable(name[0], operator[1], word), end + 1

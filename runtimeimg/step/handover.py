@@ -1,0 +1,112 @@
+"""What the steps before and after another builder's own hand each other, in the work volume.
+
+`Dockerfile.runtime`, `context/` and `builder/` (the builder image as a layout, when it is in no registry) are for the
+builder; `registries.conf` and `buildkitd.toml` tell it of a registry without TLS; `step.json` is for the stamp.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from runtimeimg.builders.context import find_sources
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError
+from runtimeimg.image import Image, choose_platform
+from runtimeimg.oci import Digest, Location
+from runtimeimg.oci.documents import load_json
+from runtimeimg.plan import Facts, resolve
+from runtimeimg.render import context_paths
+from runtimeimg.spec import load_spec_text
+from runtimeimg.step.delivery import dockerfile_of
+from runtimeimg.step.planning import Prepared, archive_transport, in_registry, pin
+from runtimeimg.stores import StoreOptions, open_destination, open_image
+
+_STATE = "step.json"
+_BUILDER = "builder"
+
+
+def hand_over(prepared: Prepared, work: Path, stores: StoreOptions, *, insecure: str | None) -> None:
+    """Write everything that the builder's step and the stamp need; `insecure` is the host of a registry without TLS."""
+    plan = prepared.pinned
+    state = {
+        "document": prepared.document,
+        "builder": str(prepared.plan.builder) if prepared.plan.builder else None,
+        "outputs": list(prepared.plan.outputs),
+        "digests": dict(prepared.digests),
+    }
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        context = work / "context"
+        context.mkdir(exist_ok=True)
+        for item in context_paths(plan):
+            for source in find_sources(item, prepared.workspace):
+                _copy(source.path, context / source.name)
+        (work / "Dockerfile.runtime").write_text(dockerfile_of(prepared))
+        (work / _STATE).write_text(json.dumps(state))
+        (work / "registries.conf").write_text(_registries(insecure))
+        (work / "buildkitd.toml").write_text(_buildkitd(insecure))
+    except OSError as error:
+        raise RuntimeimgError(f"folder '{work}' cannot be written: {(error.strerror or str(error)).lower()}") from error
+    if plan.builder is not None and plan.builder.reference is None and plan.builder in plan.images:
+        layout = Location(transport="oci", path=str(work / _BUILDER))
+        open_destination(layout, stores).write(choose_platform(open_image(plan.builder, stores), None))
+
+
+def take_over(work: Path, stores: StoreOptions) -> Prepared:
+    """Return the plan that `hand_over` left, its images by the digests they had then."""
+    try:
+        state = load_json((work / _STATE).read_bytes(), "the work of the step before")
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"folder '{work}' holds nothing of a step before", hint="run `step dockerfile` first"
+        ) from None
+    loaded = load_spec_text(json.dumps(state.get("document")).encode(), "<step.json>")
+    builder = state.get("builder")
+    found = Location.parse(builder) if isinstance(builder, str) else None
+    facts = Facts(builder_image=builder, output_images=tuple(state.get("outputs") or ()))
+    plan = in_registry(resolve(loaded.spec, facts), found)
+    digests = state.get("digests")
+    if not isinstance(digests, dict):
+        raise InvalidDocumentError(f"'{work / _STATE}' is not what a step left")
+    known = {str(name): Digest.parse(digest) for name, digest in digests.items()}
+    return Prepared(
+        loaded=loaded,
+        document=state["document"],
+        plan=plan,
+        pinned=pin(plan, stores, known=known)[0],
+        digests=known,
+        workspace=work,
+    )
+
+
+def built_by(builder: str, work: Path, stores: StoreOptions) -> Image:
+    """Return the image that a builder's step left in the work volume."""
+    if builder == "buildah":
+        location = Location(transport="oci", path=str(work / "image"))
+    else:
+        tarball = work / "image.tar"
+        if not tarball.is_file():
+            raise NotFoundError(f"builder '{builder}' left no '{tarball}'")
+        location = Location(transport=archive_transport(tarball), path=str(tarball))
+    return choose_platform(open_image(location, stores), None)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+    else:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _registries(insecure: str | None) -> str:
+    """Return containers-registries.conf(5); short names are Docker's, as everywhere here."""
+    text = 'unqualified-search-registries = ["docker.io"]\n'
+    if insecure:
+        text += f"\n[[registry]]\nlocation = {json.dumps(insecure)}\ninsecure = true\n"
+    return text
+
+
+def _buildkitd(insecure: str | None) -> str:
+    return f"[registry.{json.dumps(insecure)}]\nhttp = true\ninsecure = true\n" if insecure else ""

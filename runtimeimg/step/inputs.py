@@ -1,0 +1,129 @@
+"""What a step is given, made into a Build spec: from a file of the source, from a mounted one, as text, as parameters.
+
+All of it is data that somebody else wrote; nothing of it is ever part of a command line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtimeimg.errors import UsageError
+from runtimeimg.spec import LoadedSpec, load_spec, load_spec_text
+from runtimeimg.spec.yamlnodes import compose as read_yaml
+from runtimeimg.strategy.data import from_item
+
+_EMPTY_BUILD = {"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": {}}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a step was given; texts are empty and arrays have no items where nothing was.
+
+    `source` is the folder of the source tree, `spec_file` a path in it, `mounted_spec` a file outside it that the
+    platform mounted, `spec_text` the spec itself. `built_directory` and `built_image` are where earlier steps left
+    the builder image.
+    """
+
+    source: str = ""
+    spec_file: str = ""
+    mounted_spec: str = ""
+    spec_text: str = ""
+    base_image: str = ""
+    builder_image: str = ""
+    work_dir: str = ""
+    directories: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    output_image: str = ""
+    built_directory: str = ""
+    built_image: str = ""
+
+
+def read_inputs(inputs: Inputs) -> tuple[LoadedSpec, Mapping[str, Any]]:
+    """Return the spec that the inputs make, and as the document it would be in a file.
+
+    A file of the source wins over the text, which may be a strategy's default, and that over a mounted file. What is
+    taken must be valid by itself; the parameters are put over it. Raises SpecError and UsageError.
+    """
+    loaded, document = _given_spec(inputs)
+    changes = _changes(inputs)
+    if loaded is not None and not changes:
+        return loaded, document
+    if loaded is None and "base" not in changes:
+        raise UsageError(
+            "nothing says what the runtime image is",
+            hint="set the parameter spec-file or spec, or base-image and directories",
+        )
+    spec = document["spec"]
+    runtime = {**spec["runtime"]}
+    for key in ("env", "labels"):
+        if key in changes:
+            changes[key] = {**(runtime.get(key) or {}), **changes[key]}
+    if "directories" in changes:
+        runtime.pop("paths", None)
+    document = {**document, "spec": {**spec, "runtime": {**runtime, **changes}}}
+    return load_spec_text(json.dumps(document).encode(), "<parameters>"), document
+
+
+def _given_spec(inputs: Inputs) -> tuple[LoadedSpec | None, Mapping[str, Any]]:
+    if inputs.spec_text and not inputs.spec_file:
+        data = from_item(inputs.spec_text, "spec").encode("utf-8", "surrogatepass")
+        return load_spec_text(data, "<parameter spec>"), _document(data)
+    path = Path(inputs.mounted_spec) if inputs.mounted_spec else None
+    if inputs.spec_file:
+        path = _inside(inputs.source, from_item(inputs.spec_file, "spec-file"))
+    if path is None:
+        return None, _EMPTY_BUILD
+    loaded = load_spec(path)
+    return loaded, _document(path.read_bytes())
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    """Return the Build in `data`, which was found valid."""
+    documents = [document.root.plain() for document in read_yaml(data, "<spec>")]
+    builds = [item for item in documents if isinstance(item, Mapping) and item.get("kind") == "Build"]
+    found: Mapping[str, Any] = builds[0]
+    return {key: found[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in found}
+
+
+def _inside(folder: str, name: str) -> Path:
+    """Return a path in the source tree; links that lead out of it are refused."""
+    if not folder:
+        raise UsageError(f"spec-file '{name}' is given, but there is no source to read it from")
+    root = Path(folder).resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise UsageError(f"spec-file '{name}' leads out of the source")
+    return path
+
+
+def _changes(inputs: Inputs) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if inputs.base_image:
+        changes["base"] = {"image": from_item(inputs.base_image, "base-image")}
+    if inputs.work_dir:
+        changes["workDir"] = from_item(inputs.work_dir, "work-dir")
+    if inputs.directories:
+        changes["directories"] = list(inputs.directories)
+    if inputs.entrypoint:
+        changes["entrypoint"] = list(inputs.entrypoint)
+    if inputs.env:
+        changes["env"] = _pairs(inputs.env, "env")
+    if inputs.labels:
+        changes["labels"] = _pairs(inputs.labels, "labels")
+    return changes
+
+
+def _pairs(items: tuple[str, ...], name: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"parameter '{name}': {item[:60]!r} is not of the form key=value")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,105 @@
+"""Results of a step, as files: small enough for the share of Tekton's 4096 bytes that one step gets."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimeimg.errors import (
+    AuthError,
+    BuildFailed,
+    IntegrityError,
+    InvalidDocumentError,
+    NotFoundError,
+    RemoteError,
+    RuntimeimgError,
+    SpecError,
+    TransientError,
+    UnavailableError,
+    UsageError,
+)
+from runtimeimg.step.delivery import Outcome
+
+MAX_MESSAGE = 900
+"""Bytes of an error message as JSON, in which form it travels: a container's termination message holds all results of
+its step in 4096 bytes, and those of a pod share 12 KiB."""
+
+# The first class that an error is an instance of gives the reason; Shipwright wants one CamelCase word.
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (SpecError, "RuntimeSpecInvalid"),
+    (InvalidDocumentError, "RuntimeDocumentInvalid"),
+    (UsageError, "RuntimeUsageInvalid"),
+    (NotFoundError, "RuntimeImageSourceNotFound"),
+    (AuthError, "RuntimeRegistryLoginRefused"),
+    (IntegrityError, "RuntimeImageCorrupted"),
+    (RemoteError, "RuntimeRegistryFailed"),
+    (TransientError, "RuntimeTemporarilyUnavailable"),
+    (UnavailableError, "RuntimeBuilderUnavailable"),
+    (BuildFailed, "RuntimeBuildFailed"),
+    (RuntimeimgError, "RuntimeImageFailed"),
+    (KeyboardInterrupt, "RuntimeImageCancelled"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFiles:
+    """The files that results are written to; None for those that nobody wants."""
+
+    digest: Path | None = None
+    size: Path | None = None
+    url: Path | None = None
+    error_reason: Path | None = None
+    error_message: Path | None = None
+
+    def succeeded(self, outcome: Outcome) -> None:
+        """Write the results of an image."""
+        self._write(((self.digest, outcome.digest), (self.size, str(outcome.size)), (self.url, outcome.url)))
+
+    def failed(self, error: BaseException) -> None:
+        """Write reason and message of an error."""
+        self._write(((self.error_reason, reason(error)), (self.error_message, message(error))))
+
+    def _write(self, results: tuple[tuple[Path | None, str], ...]) -> None:
+        for path, text in results:
+            if path is None:
+                continue
+            try:
+                path.write_text(text, encoding="utf-8", errors="replace")
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+                raise RuntimeimgError(f"result file '{path}' cannot be written: {why}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return the CamelCase word for an error."""
+    return next((word for kind, word in _REASONS if isinstance(error, kind)), "RuntimeImageInternalError")
+
+
+def message(error: BaseException) -> str:
+    """Return what an error says, on one line and short: message, failing step, last output, hint."""
+    text = str(error) or type(error).__name__
+    parts = [text if isinstance(error, RuntimeimgError) else f"{type(error).__name__}: {text}"]
+    if isinstance(error, BuildFailed):
+        parts += [part for part in (error.step, *error.output[-3:]) if part]
+    if isinstance(error, RuntimeimgError) and error.hint:
+        parts.append(error.hint)
+    line = re.sub(r"\s+", " ", "; ".join(parts)).strip()
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return shortened(line, MAX_MESSAGE)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return as much of the beginning of `text` as has at most `limit` bytes as a JSON string.
+
+    Counted is the longest form there is: everything but plain ASCII, and what Go escapes for HTML, takes six.
+    """
+    sizes = [6 if character in "<>&" else len(json.dumps(character)) - 2 for character in text]
+    if sum(sizes) <= limit:
+        return text
+    size, count = len("..."), 0
+    while size + sizes[count] <= limit:
+        size += sizes[count]
+        count += 1
+    return text[:count] + "..."

@@ -1,0 +1,107 @@
+"""Stores by transport; each is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtimeimg.errors import NotFoundError, UnavailableError, UsageError
+from runtimeimg.oci import Location
+from runtimeimg.stores.base import Destination, Source, StoreOptions, Written
+
+if TYPE_CHECKING:
+    from runtimeimg.image import Image, ImageIndex
+
+__all__ = [
+    "Destination",
+    "Source",
+    "StoreOptions",
+    "Written",
+    "open_destination",
+    "open_image",
+    "open_source",
+]
+
+
+def open_source(location: Location, options: StoreOptions, *, exact: bool = True) -> Source:
+    """Return the source that `location` names; a bare name is looked up in the Engine, then in its registry.
+
+    Without `exact` an Engine's image may come with a config that says the same in other bytes; see DaemonSource.
+    """
+    match location.transport:
+        case None:
+            return BareName(location, options, exact=exact)
+        case "docker":
+            from runtimeimg.stores.registry import RegistrySource
+
+            assert location.reference is not None
+            return RegistrySource(location.reference, options)
+        case "docker-daemon":
+            from runtimeimg.stores.daemon import DaemonSource
+
+            return DaemonSource(location, options, exact=exact)
+        case "oci":
+            from runtimeimg.stores.layout import LayoutSource
+
+            return LayoutSource(location, options)
+        case "oci-archive" | "docker-archive":
+            from runtimeimg.stores.archive import ArchiveSource
+
+            return ArchiveSource(location, options)
+    raise UsageError(
+        f"image '{location}' is a folder, not an image",
+        hint="'dir:' is only understood as the builder's file system of a native or Engine build",
+    )
+
+
+def open_destination(location: Location, options: StoreOptions) -> Destination:
+    """Return the destination that `location` names; a bare name is the local Engine."""
+    match location.transport:
+        case None | "docker-daemon":
+            from runtimeimg.stores.daemon import DaemonDestination
+
+            return DaemonDestination(location, options)
+        case "docker":
+            from runtimeimg.stores.registry import RegistryDestination
+
+            assert location.reference is not None
+            return RegistryDestination(location.reference, options)
+        case "oci":
+            from runtimeimg.stores.layout import LayoutDestination
+
+            return LayoutDestination(location, options)
+        case "oci-archive" | "docker-archive":
+            from runtimeimg.stores.archive import ArchiveDestination
+
+            return ArchiveDestination(location, options)
+    raise UsageError(f"image '{location}' cannot be written to a plain folder", hint="use oci:DIR for an OCI layout")
+
+
+def open_image(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:
+    """Return what `location` names, opened."""
+    return open_source(location, options, exact=exact).open()
+
+
+class BareName:
+    """A name without a transport: the local Engine's image when one answers and has it, else the registry's."""
+
+    def __init__(self, location: Location, options: StoreOptions, *, exact: bool) -> None:
+        self._location = location
+        self._options = options
+        self._exact = exact
+
+    @property
+    def name(self) -> str:
+        """The name as written."""
+        return str(self._location)
+
+    def open(self) -> Image | ImageIndex:
+        """Return the image from the first of the two places that has it."""
+        from runtimeimg.stores.daemon import DaemonSource
+
+        try:
+            return DaemonSource(self._location, self._options, exact=self._exact).open()
+        except (UnavailableError, NotFoundError):
+            from runtimeimg.stores.registry import RegistrySource
+
+            assert self._location.reference is not None
+            return RegistrySource(self._location.reference, self._options).open()

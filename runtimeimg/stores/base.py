@@ -1,0 +1,67 @@
+"""What every store offers: a Source gives an image, a Destination takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from runtimeimg.account import Account
+from runtimeimg.image import Image, ImageIndex
+from runtimeimg.oci import Descriptor
+from runtimeimg.progress import Progress, Silent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How stores are reached. The command line fills it; nothing below reads the environment.
+
+    `environ` is the process's environment (DOCKER_HOST, REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_*, HOME, proxies).
+    `plain_http` holds `host[:port]` of registries spoken to without TLS besides loopback ones.
+    `attempts` bounds the tries of one request; `timeout` is seconds without a byte moving.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    authfile: Path | None = None
+    plain_http: frozenset[str] = frozenset()
+    tls_verify: bool = True
+    ca_file: Path | None = None
+    attempts: int = 5
+    timeout: float = 60.0
+    progress: Progress = field(default_factory=Silent)
+    account: Account = field(default_factory=Account)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a destination holds now.
+
+    `descriptor` is that of the manifest or index, None in an Engine, which keeps none; `image_id` is set there.
+    """
+
+    name: str
+    descriptor: Descriptor | None = None
+    image_id: str | None = None
+
+
+class Source(Protocol):
+    """A place an image is read from."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it, transport included."""
+
+    def open(self) -> Image | ImageIndex:
+        """Return what is there, documents read and verified, layers not yet; NotFoundError when there is nothing."""
+
+
+class Destination(Protocol):
+    """A place an image is written to."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it, transport included."""
+
+    def write(self, image: Image | ImageIndex) -> Written:
+        """Write all blobs, then the manifests, and last the name: an error on the way leaves the old name as it was."""

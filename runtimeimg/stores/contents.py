@@ -1,0 +1,102 @@
+"""What has to be written for an image or index: its blobs, its manifests children first, and the top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import IO, Protocol
+
+from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.image import Image, ImageIndex, Origin
+from runtimeimg.oci import Descriptor, Manifest
+from runtimeimg.stores.opening import MAX_DEPTH, Artifact, BytesBlob
+from runtimeimg.stores.verify import check_bytes
+
+
+class Blob(Protocol):
+    """Bytes to be written: a layer, a config, a part of an artifact."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The blob as stored."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it is kept."""
+
+    def open(self) -> IO[bytes]:
+        """Return a verified reader."""
+
+
+MAX_MANIFESTS = 64 * 1024 * 1024
+"""Bytes of all manifests of one index together; they are held in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """`blobs` each once; `children` are the manifests below the top, deepest first; `top` names it all."""
+
+    blobs: tuple[Blob, ...]
+    children: tuple[BytesBlob, ...]
+    top: BytesBlob
+
+
+def contents(image: Image | ImageIndex) -> Contents:
+    """Return what `image` consists of; documents are read and checked, blobs are not."""
+    blobs: dict[str, Blob] = {}
+    manifests: dict[str, BytesBlob] = {}
+    top = _collect(image, None, blobs, manifests, 0)
+    del manifests[top.descriptor.digest]
+    return Contents(blobs=tuple(blobs.values()), children=tuple(manifests.values()), top=top)
+
+
+def is_foreign(descriptor: Descriptor) -> bool:
+    """Tell whether a layer is one that is kept elsewhere and must not be passed on (layer.md, "Non-Distributable")."""
+    restricted = ".nondistributable." in descriptor.media_type or ".foreign." in descriptor.media_type
+    return restricted and bool(descriptor.extra.get("urls"))
+
+
+def _collect(
+    item: Image | ImageIndex | Manifest,
+    entry: Descriptor | None,
+    blobs: dict[str, Blob],
+    manifests: dict[str, BytesBlob],
+    depth: int,
+) -> BytesBlob:
+    """Note the blobs and manifests of `item`, which `entry` of an index names, and return its own manifest."""
+    if isinstance(item, ImageIndex):
+        if depth > MAX_DEPTH:
+            raise InvalidDocumentError(f"'{item.name}' holds indexes more than {MAX_DEPTH} deep")
+        for child in item.index.manifests:
+            if child.digest not in manifests:
+                _collect(item.open_manifest(child), child, blobs, manifests, depth + 1)
+        raw, descriptor = item.index.raw, item.index.descriptor
+    elif isinstance(item, Image):
+        manifest = item.to_manifest()
+        for blob in _image_blobs(item, manifest):
+            blobs.setdefault(blob.descriptor.digest, blob)
+        raw, descriptor = manifest.raw, manifest.descriptor
+    elif isinstance(item, Artifact):
+        for part in item.blobs:
+            blobs.setdefault(part.descriptor.digest, part)
+        raw, descriptor = item.raw, item.descriptor
+    else:
+        raise UsageError(f"manifest {item.digest} is of a kind that cannot be written")
+    if entry is not None:
+        check_bytes(raw, entry.digest, "manifest of an index entry")
+        descriptor = replace(entry, size=len(raw))
+    if len(raw) + sum(len(manifest.raw) for manifest in manifests.values()) > MAX_MANIFESTS:
+        raise InvalidDocumentError(f"the manifests of the index are larger than {MAX_MANIFESTS >> 20} MiB together")
+    found = BytesBlob(descriptor=descriptor, raw=raw)
+    manifests[descriptor.digest] = found
+    return found
+
+
+def _image_blobs(image: Image, manifest: Manifest) -> list[Blob]:
+    """Return the config and layers of `image`, described as its manifest has them; foreign layers are left out."""
+    described = manifest.layers
+    if [item.digest for item in described] != [layer.descriptor.digest for layer in image.layers]:
+        raise InvalidDocumentError(f"image '{image.name}': its layers are not those of its manifest")
+    check_bytes(image.config.raw, manifest.config.digest, f"config of '{image.name}'")
+    found: list[Blob] = [layer for layer, item in zip(image.layers, described, strict=True) if not is_foreign(item)]
+    found.append(BytesBlob(descriptor=manifest.config, raw=image.config.raw))
+    return found

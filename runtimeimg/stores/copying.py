@@ -1,0 +1,46 @@
+"""Copying from store to store, a whole index or some of its platforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtimeimg.errors import NotFoundError
+from runtimeimg.image import Image, ImageIndex, choose_platform
+from runtimeimg.image.values import image_entries
+from runtimeimg.oci import Descriptor, Index, Location, Platform
+from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
+
+
+def copy(source: Location, destination: Location, options: StoreOptions, platforms: Sequence[Platform] = ()) -> Written:
+    """Copy what `source` names to `destination`, manifests byte for byte where nothing is left out.
+
+    Without `platforms` an index is copied whole, attestations too; one platform copies that image alone; several
+    copy an index of just those entries.
+    """
+    target = open_destination(destination, options)
+    return target.write(select(open_image(source, options), platforms))
+
+
+def select(found: Image | ImageIndex, platforms: Sequence[Platform]) -> Image | ImageIndex:
+    """Return `found`, or what of it is for `platforms`; NotFoundError lists what there is when one is missing."""
+    if not platforms:
+        return found
+    if len(platforms) == 1 or isinstance(found, Image):
+        chosen = [choose_platform(found, platform) for platform in platforms]
+        return chosen[0]
+    entries = tuple(dict.fromkeys(_entry(found, platform).digest for platform in platforms))
+    kept = [item for item in found.index.manifests if item.digest in entries]
+    if [item.digest for item in kept] == [item.digest for item in found.index.manifests]:
+        return found
+    manifests = [item.to_json() for item in kept]
+    index = Index(found.index.evolve(manifests=manifests).raw, found.index.media_type)
+    return ImageIndex(index=index, open_manifest=found.open_manifest, name=found.name)
+
+
+def _entry(found: ImageIndex, platform: Platform) -> Descriptor:
+    entries = image_entries(found)
+    for entry in entries:
+        if entry.platform is not None and entry.platform.matches(platform):
+            return entry
+    there = ", ".join(str(entry.platform) for entry in entries if entry.platform) or "nothing"
+    raise NotFoundError(f"image '{found.name}' has nothing for {platform}", hint=f"it holds {there}")

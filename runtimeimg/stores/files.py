@@ -1,0 +1,149 @@
+"""Files written whole or not at all: a temporary file beside the target, synced, then renamed over it.
+
+A reader of the target sees the old bytes or the new ones, never a part. Temporary files of writers that were killed
+are told from those in use by a lock that their writer holds on them, and removed by `remove_stale`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from runtimeimg.errors import NotFoundError, RuntimeimgError
+
+_PREFIX = ".runtimeimg-"
+_SUFFIX = ".tmp"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class AtomicFile:
+    """A file on its way to `target`: written to `file`, which lies at `temporary`, in place only after `commit`."""
+
+    def __init__(self, target: Path, file: IO[bytes], temporary: Path) -> None:
+        self.target = target
+        self.file = file
+        self.temporary = temporary
+        self._done = False
+
+    def commit(self, mode: int | None = None) -> None:
+        """Sync the bytes to the disk and put the file in place; its permissions are `mode`, else 0666 and umask."""
+        self.file.flush()
+        if mode is not None:
+            os.fchmod(self.file.fileno(), mode)
+        os.fsync(self.file.fileno())
+        self.temporary.replace(self.target)
+        self._done = True
+
+    def discard(self) -> None:
+        """Remove the temporary file, if it was not put in place."""
+        if not self._done:
+            self.temporary.unlink(missing_ok=True)
+            self._done = True
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path, *, folder: Path | None = None) -> Iterator[AtomicFile]:
+    """Return a context whose value is an AtomicFile; what is not committed when it is left is discarded.
+
+    The temporary file lies in `folder` (on the target's file system; the target's own folder by default). Errors of
+    the file system become RuntimeimgError naming the target.
+    """
+    with explained(target):
+        file, temporary = _open_temporary(folder or target.parent)
+        with file:
+            pending = AtomicFile(target, file, temporary)
+            try:
+                yield pending
+            finally:
+                pending.discard()
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, replacing what is there; a symbolic link is followed, its target replaced.
+
+    What is there and is no regular file (`/dev/stdout`, a pipe) is written to as it is.
+    """
+    with explained(Path(path)):
+        target = Path(path).resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+            return
+        mode = target.stat().st_mode & 0o7777 if target.exists() else None
+    with atomic_file(target) as pending:
+        pending.file.write(data)
+        pending.commit(mode)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` last through a power failure, where its file system can."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(fd)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporary files in `folder` that no living writer holds."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
+            _remove_if_stale(Path(entry.path))
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file of this name is one that `atomic_file` writes to."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
+@contextlib.contextmanager
+def explained(target: Path) -> Iterator[None]:
+    """Turn OSError into RuntimeimgError that names `target`, or NotFoundError where its folder is not there."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENOENT:
+            raise NotFoundError(f"'{target}' cannot be written: {reason.lower()}") from error
+        hint = "free some space and try again; what was there before is as it was" if error.errno in _FULL else None
+        raise RuntimeimgError(f"'{target}' cannot be written: {reason.lower()}", hint=hint) from error
+
+
+def _open_temporary(folder: Path) -> tuple[IO[bytes], Path]:
+    """Return a new locked file; one that a cleaner took in the moment before it was locked is given up for another."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "w+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink:
+                return file, path
+        except BlockingIOError:
+            pass
+        except BaseException:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        file.close()
+
+
+def _remove_if_stale(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(fd)

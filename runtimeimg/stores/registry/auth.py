@@ -1,0 +1,253 @@
+"""Authorization: challenges parsed, tokens fetched and kept (distribution's token specification, RFC 9110, 11)."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from runtimeimg.errors import AuthError, InvalidDocumentError, RemoteError, RuntimeimgError
+from runtimeimg.oci.documents import load_json
+from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.registry.credentials import Login, find_login
+from runtimeimg.stores.registry.failures import (
+    MAX_ERROR_BODY,
+    Passing,
+    Timing,
+    connection_failure,
+    error_text,
+    may_pass,
+    retry_after,
+)
+from runtimeimg.stores.registry.http import Http
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+_MAX_TOKEN_ANSWER = 1024 * 1024
+_MAX_CHALLENGE = 16 * 1024
+_DEFAULT_LIFE = 60.0
+_MARGIN = 10.0
+_CLIENT = "runtimeimg"
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PARAMETER = re.compile(r'[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"=]+))')
+_TOKEN68 = re.compile(r"(?:[ \t]+[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|\Z)))?")
+_GAP = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """One authentication scheme that a server offers, its name in lower case, with its parameters."""
+
+    scheme: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a request needs: the repository whose login is used, and the scopes of its token."""
+
+    repository: str
+    scopes: tuple[str, ...]
+
+    @classmethod
+    def pull(cls, repository: str) -> Access:
+        """Return what reading takes."""
+        return cls(repository=repository, scopes=(f"repository:{repository}:pull",))
+
+    @classmethod
+    def push(cls, repository: str, mount_from: str | None = None) -> Access:
+        """Return what writing takes, and reading the repository that a blob is mounted from."""
+        scopes = (f"repository:{repository}:pull,push",)
+        return cls(repository=repository, scopes=scopes + ((f"repository:{mount_from}:pull",) if mount_from else ()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grant:
+    header: str = field(repr=False)
+    until: float
+
+
+def parse_challenges(values: Iterable[str]) -> tuple[Challenge, ...]:
+    """Return the challenges of WWW-Authenticate headers; what is not understood is passed over."""
+    found: list[Challenge] = []
+    for value in values:
+        text, at = value[:_MAX_CHALLENGE], 0
+        parameters: dict[str, str] = {}
+        while True:
+            at = _GAP.match(text, at).end()  # type: ignore[union-attr] # it matches nothing too
+            name = _TOKEN.match(text, at)
+            if name is None:
+                break
+            at = name.end()
+            parameter = _PARAMETER.match(text, at)
+            if parameter is None:
+                parameters = {}
+                found.append(Challenge(scheme=name[0].lower(), parameters=parameters))
+                at = _TOKEN68.match(text, at).end()  # type: ignore[union-attr] # it matches nothing too
+            else:
+                quoted, plain = parameter.groups()
+                parameters[name[0].lower()] = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+                at = parameter.end()
+    return tuple(found)
+
+
+def merge_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes with the actions on the same resource put together, in order."""
+    actions: dict[str, list[str]] = {}
+    for scope in scopes:
+        resource, colon, wanted = scope.rpartition(":")
+        if colon and resource:
+            known = actions.setdefault(resource, [])
+            known += [action for action in wanted.split(",") if action and action not in known]
+    return tuple(f"{resource}:{','.join(wanted)}" for resource, wanted in actions.items())
+
+
+class Authorizer:
+    """The authorizations of one registry: what it asked for, and the tokens that were granted."""
+
+    def __init__(self, registry: str, base: str, http: Http, options: StoreOptions, timing: Timing) -> None:
+        self._registry = registry
+        self._base = base
+        self._http = http
+        self._options = options
+        self._timing = timing
+        self._lock = threading.Lock()
+        self._challenge: Challenge | None = None
+        self._grants: dict[Access, _Grant] = {}
+        self._logins: dict[str, Login | None] = {}
+
+    def current(self, access: Access) -> str | None:
+        """Return the Authorization header for `access`, a new token fetched where it is known that one is needed."""
+        with self._lock:
+            grant = self._grants.get(access)
+            if grant is not None and self._timing.monotonic() < grant.until:
+                return grant.header
+            return self._obtain(self._challenge, access) if self._challenge is not None else None
+
+    def answer(self, challenges: Iterable[str], access: Access, refused: str | None) -> str:
+        """Return another Authorization header after `refused` was; AuthError when there can be none."""
+        with self._lock:
+            grant = self._grants.get(access)
+            if grant is not None and grant.header != refused:
+                return grant.header
+            offered = {challenge.scheme: challenge for challenge in reversed(parse_challenges(challenges))}
+            chosen = offered.get("bearer") or offered.get("basic")
+            if chosen is None:
+                kinds = ", ".join(sorted(offered)) or "none"
+                raise AuthError(f"registry '{self._registry}' offers no way to log in that is known (offered: {kinds})")
+            # The scope is that of this request alone; the rest holds for all that follow.
+            lasting = {key: value for key, value in chosen.parameters.items() if key != "scope"}
+            self._challenge = Challenge(scheme=chosen.scheme, parameters=lasting)
+            return self._obtain(chosen, access)
+
+    def login(self, repository: str) -> Login | None:
+        """Return the login that is used for a repository."""
+        if repository not in self._logins:
+            self._logins[repository] = find_login(self._registry, repository, self._options)
+        return self._logins[repository]
+
+    def refusal(self, access: Access, detail: str) -> AuthError:
+        """Return the error for a request that was refused although all was done for it."""
+        login = self.login(access.repository)
+        end = f": {detail}" if detail else ""
+        if login is None:
+            return AuthError(
+                f"registry '{self._registry}' refused access to '{access.repository}' without a login{end}",
+                hint=f"check the name; if it is right, log in first: docker login {self._registry}",
+            )
+        if self._challenge is not None and self._challenge.scheme == "basic":
+            return self._login_refused(login, detail)
+        return AuthError(
+            f"registry '{self._registry}' refused access to '{access.repository}' "
+            f"with the login from '{login.origin}'{end}"
+        )
+
+    def _login_refused(self, login: Login, detail: str) -> AuthError:
+        end = f": {detail}" if detail else ""
+        return AuthError(
+            f"login for '{self._registry}' from '{login.origin}' was refused{end}",
+            hint=f"log in again: docker login {self._registry}",
+        )
+
+    def _obtain(self, challenge: Challenge, access: Access) -> str:
+        login = self.login(access.repository)
+        if challenge.scheme == "basic":
+            if login is None or not login.username:
+                raise self.refusal(access, "")
+            grant = _Grant(header=login.basic, until=float("inf"))
+        else:
+            grant = self._fetch_token(challenge, access, login)
+        self._grants[access] = grant
+        return grant.header
+
+    def _fetch_token(self, challenge: Challenge, access: Access, login: Login | None) -> _Grant:
+        realm = challenge.parameters.get("realm", "")
+        parts = urlsplit(realm)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise RemoteError(f"registry '{self._registry}' names a token server that is no address: {realm[:100]!r}")
+        if parts.scheme == "http" and self._base.startswith("https:"):
+            raise RemoteError(f"registry '{self._registry}' names a token server without TLS: 'http://{parts.netloc}'")
+        scopes = merge_scopes((*access.scopes, *challenge.parameters.get("scope", "").split()))
+        service = challenge.parameters.get("service", "")
+        try:
+            response = self._ask(realm, service, scopes, login)
+            body = response.read(_MAX_TOKEN_ANSWER + 1)
+            response.close()
+        except RuntimeimgError:
+            raise
+        except Exception as error:
+            from urllib3.exceptions import HTTPError
+
+            if not isinstance(error, HTTPError):
+                raise
+            raise connection_failure(error, parts.netloc) from error
+        return self._granted(response, body, access, login, f"{parts.scheme}://{parts.netloc}")
+
+    def _ask(self, realm: str, service: str, scopes: tuple[str, ...], login: Login | None) -> BaseHTTPResponse:
+        """Ask for a token: by GET with the login, or by POST with an identity token (token specification, OAuth2)."""
+        headers = {"Accept": "application/json", "User-Agent": _CLIENT}
+        if login is not None and login.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "service": service,
+                "scope": " ".join(scopes),
+                "client_id": _CLIENT,
+                "refresh_token": login.identity_token,
+            }
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            return self._http.send("POST", realm, headers, urlencode(form).encode("ascii"))
+        query = [("service", service)] if service else []
+        query += [("scope", scope) for scope in scopes]
+        if login is not None:
+            headers["Authorization"] = login.basic
+            query.append(("account", login.username))
+        mark = "&" if urlsplit(realm).query else "?"
+        return self._http.send("GET", f"{realm}{mark}{urlencode(query)}", headers)
+
+    def _granted(
+        self, response: BaseHTTPResponse, body: bytes, access: Access, login: Login | None, server: str
+    ) -> _Grant:
+        status, detail = response.status, error_text(body[:MAX_ERROR_BODY])
+        if status in {400, 401, 403} and (login is not None or status != 400):
+            raise self._login_refused(login, detail) if login is not None else self.refusal(access, detail)
+        if may_pass(status):
+            raise Passing(
+                f"token server '{server}' answered {status} {detail}".rstrip(), wait=retry_after(response.headers)
+            )
+        if status != 200 or len(body) > _MAX_TOKEN_ANSWER:
+            raise RemoteError(f"token server '{server}' answered {status} {detail}".rstrip())
+        try:
+            data = load_json(body, "token")
+        except InvalidDocumentError:
+            raise RemoteError(f"token server '{server}' gave an answer that is not understood") from None
+        token, life = data.get("token") or data.get("access_token"), data.get("expires_in")
+        if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise RemoteError(f"token server '{server}' gave no token")
+        seconds = float(life) if isinstance(life, (int, float)) and 0 < life < 10**9 else _DEFAULT_LIFE
+        until = self._timing.monotonic() + max(seconds - _MARGIN, seconds / 2)
+        return _Grant(header=f"Bearer {token}", until=until)

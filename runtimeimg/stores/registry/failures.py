@@ -1,0 +1,162 @@
+"""What goes wrong with registries: what may pass, what will not, and how long to wait in between."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError, TransientError
+
+MAX_ERROR_BODY = 64 * 1024
+MAX_WAIT = 120.0
+"""Seconds; a registry that asks to wait longer is not waited for."""
+
+_FIRST_WAIT = 0.5
+_LONGEST_STEP = 20.0
+_SHOWN = 400
+_FOR_GOOD = frozenset({501, 505})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The clock, as far as a registry's client needs one; tests put their own in its place."""
+
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+
+class Passing(TransientError):  # noqa: N818 - what passes is no error yet
+    """A failure that may pass; `wait` is the seconds that the registry asked for, None when it did not."""
+
+    def __init__(self, message: str, *, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class Budget:
+    """The tries that are left for one piece of work."""
+
+    def __init__(self, attempts: int, timing: Timing) -> None:
+        self._attempts = max(attempts, 1)
+        self._timing = timing
+        self._failed = 0
+
+    def spend(self, failure: Passing) -> None:
+        """Wait before the next try, or raise TransientError when there is none.
+
+        Waits double from half a second, with a random part so that clients do not come back together; what the
+        registry asked for (Retry-After) is honoured when it is longer.
+        """
+        self._failed += 1
+        if self._failed >= self._attempts:
+            tries = f"tried {self._failed} times" if self._failed > 1 else "tried once"
+            raise TransientError(f"{failure.message} ({tries})", hint="try again later") from failure
+        if failure.wait is not None and failure.wait > MAX_WAIT:
+            raise TransientError(
+                failure.message, hint=f"it asks to be tried again in {failure.wait:.0f} seconds"
+            ) from failure
+        step = min(_FIRST_WAIT * 2 ** (self._failed - 1), _LONGEST_STEP)
+        self._timing.sleep(max(step * (0.5 + self._timing.jitter() / 2), failure.wait or 0.0))
+
+    def refill(self) -> None:
+        """Note that the work got on: tries are counted anew."""
+        self._failed = 0
+
+
+def may_pass(status: int) -> bool:
+    """Tell whether an HTTP status is one of those that another try may change."""
+    return status in {408, 425, 429} or (status >= 500 and status not in _FOR_GOOD)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that Retry-After asks to wait (RFC 9110, 10.2.3), None when it says nothing usable.
+
+    A date is taken relative to the response's own Date, so that clocks need not agree.
+    """
+    value = (headers.get("Retry-After") or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        wanted = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(headers.get("Date") or "")
+        return max((wanted - now).total_seconds(), 0.0)
+    except (TypeError, ValueError):
+        return None
+
+
+def error_text(body: bytes) -> str:
+    """Return what a registry's error body says (distribution-spec, "Error Codes"), on one line, bounded."""
+    try:
+        data = json.loads(body)
+        errors = data.get("errors") if isinstance(data, dict) else None
+    except (ValueError, RecursionError):
+        return ""
+    parts = []
+    for item in errors[:5] if isinstance(errors, list) else ():
+        if isinstance(item, dict):
+            fields = [item.get("code"), item.get("message")]
+            parts.append(": ".join(field.strip() for field in fields if isinstance(field, str) and field.strip()))
+    return printable("; ".join(part for part in parts if part))
+
+
+def printable(text: str) -> str:
+    """Return foreign text without control characters, on one line, cut where it gets long."""
+    cleaned = " ".join("".join(char if char.isprintable() else " " for char in text[: 4 * _SHOWN]).split())
+    return cleaned if len(cleaned) <= _SHOWN else cleaned[: _SHOWN - 3] + "..."
+
+
+def refusal(status: int, reason: str, body: bytes, what: str, host: str) -> RuntimeimgError:
+    """Return the error for a status that another try will not change; `what` says what was asked for."""
+    text = error_text(body) or printable(reason)
+    shown = f"{status} {text}".rstrip()
+    if status == 404:
+        return NotFoundError(f"registry '{host}' does not have {what}: {shown}")
+    return RemoteError(f"registry '{host}' refused {what}: {shown}")
+
+
+def connection_failure(error: Exception, host: str) -> RuntimeimgError:
+    """Return the error for a request that got no answer: Passing, or RemoteError for what will not mend itself."""
+    from urllib3 import exceptions
+
+    reason = _reason(error)
+    if isinstance(error, exceptions.SSLError):
+        if "WRONG_VERSION_NUMBER" in str(error).upper().replace(" ", "_"):
+            return RemoteError(
+                f"registry '{host}' does not speak TLS", hint=f"pass --plain-http {host} if you trust it"
+            )
+        if "CERTIFICATE" in str(error).upper():
+            return RemoteError(
+                f"registry '{host}': {reason}", hint="pass --ca-file with the certificate of its authority"
+            )
+    if isinstance(error, exceptions.NameResolutionError):
+        cause = error.__cause__
+        if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+            return RemoteError(f"registry '{host}' cannot be found: {printable(cause.strerror or '').lower()}")
+    return Passing(f"registry '{host}': {reason}")
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost reason of an HTTP library's error, without its objects and addresses."""
+    from urllib3 import exceptions
+
+    if isinstance(error, exceptions.ReadTimeoutError):
+        return "no byte came for too long"
+    if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
+        return "no connection came about in time"
+    cause: BaseException = error
+    while (inner := cause.__cause__ or _wrapped(cause)) is not None:
+        cause = inner
+    if isinstance(cause, OSError) and cause.strerror:
+        return printable(cause.strerror).lower()
+    text = printable(str(cause.args[0] if cause.args else cause))
+    return text[:1].lower() + text[1:] if text else type(error).__name__
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    return next((item for item in reversed(error.args) if isinstance(item, BaseException)), None)

@@ -1,0 +1,253 @@
+"""Images out of a registry (OCI distribution-spec, "Pull")."""
+
+from __future__ import annotations
+
+import re
+from typing import IO, TYPE_CHECKING
+
+from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RemoteError
+from runtimeimg.image import Image, ImageIndex, Origin
+from runtimeimg.oci import Descriptor, Digest, Reference
+from runtimeimg.oci.documents import MAX_DOCUMENT
+from runtimeimg.oci.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
+from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.opening import open_top
+from runtimeimg.stores.registry.auth import Access
+from runtimeimg.stores.registry.client import RegistryClient, Request, client_for
+from runtimeimg.stores.registry.failures import Passing, Timing, connection_failure
+from runtimeimg.stores.verify import CHUNK, check_bytes, verified
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
+_REPORT = 256 * 1024
+
+
+class RegistrySource:
+    """An image or index in a registry."""
+
+    def __init__(self, reference: Reference, options: StoreOptions, *, timing: Timing | None = None) -> None:
+        self._reference = reference.tagged
+        self._client = client_for(reference.registry, options, timing or Timing())
+        self.name = f"docker://{self._reference}"
+
+    def open(self) -> Image | ImageIndex:
+        """Return what the name stands for, its documents verified; NotFoundError when it is not there."""
+        raw, media_type = fetch_manifest(self._client, self._reference)
+        return open_top(raw, media_type, RegistryBlobs(self._client, self._reference.repository, self.name))
+
+
+class RegistryBlobs:
+    """The blobs of a repository."""
+
+    def __init__(self, client: RegistryClient, repository: str, name: str) -> None:
+        self._client = client
+        self._repository = repository
+        self.name = name
+
+    def open_blob(self, descriptor: Descriptor) -> IO[bytes]:
+        """Return a verified reader that takes a broken connection up again where it broke."""
+        download = Download(self._client, self._repository, descriptor)
+        return verified(download, descriptor, f"blob {descriptor.digest} from '{self._client.registry}'")
+
+    def open_manifest(self, descriptor: Descriptor) -> IO[bytes]:
+        """Return a verified reader of a manifest."""
+        download = Download(self._client, self._repository, descriptor, kind="manifests", accept=descriptor.media_type)
+        return verified(download, descriptor, f"manifest {descriptor.digest} from '{self._client.registry}'")
+
+    def origin(self, descriptor: Descriptor) -> Origin:  # noqa: ARG002 - all blobs lie in the repository
+        """Tell the repository."""
+        return Origin(store="registry", place=f"{self._client.registry}/{self._repository}")
+
+
+def fetch_manifest(client: RegistryClient, reference: Reference) -> tuple[bytes, str | None]:
+    """Return the bytes of what a reference names, verified as far as it can be, and the media type that was said."""
+    request = Request(
+        method="GET",
+        url=f"/v2/{reference.repository}/manifests/{reference.selector}",
+        access=Access.pull(reference.repository),
+        what=f"manifest '{reference.repository}:{reference.selector}'".replace(":sha", "@sha"),
+        headers={"Accept": ACCEPT},
+    )
+    budget = client.budget()
+    while True:
+        try:
+            response = client.attempt(request)
+            raw = _read_document(response, client.registry)
+            break
+        except NotFoundError:
+            raise NotFoundError(
+                f"image 'docker://{reference}' does not exist",
+                hint=f"registry '{client.registry}' has no such manifest",
+            ) from None
+        except Passing as failure:
+            budget.spend(failure)
+    promised = reference.digest or _header_digest(response)
+    if promised is not None:
+        check_bytes(raw, promised, f"manifest of 'docker://{reference}'")
+    return raw, _media_type(response)
+
+
+def _read_document(response: BaseHTTPResponse, host: str) -> bytes:
+    """Return the body of a response, at most as long as documents may be."""
+    from urllib3.exceptions import HTTPError
+
+    chunks, total = [], 0
+    try:
+        while data := response.read(CHUNK):
+            chunks.append(data)
+            total += len(data)
+            if total > MAX_DOCUMENT:
+                raise InvalidDocumentError(f"manifest from '{host}' is larger than {MAX_DOCUMENT} bytes")
+    except HTTPError as error:
+        failure = connection_failure(error, host)
+        raise failure from error
+    finally:
+        response.close()
+    return b"".join(chunks)
+
+
+def _header_digest(response: BaseHTTPResponse) -> Digest | None:
+    value = response.headers.get("Docker-Content-Digest")
+    try:
+        return Digest.parse(value) if value else None
+    except InvalidDocumentError:
+        return None  # an algorithm that is not known here; the bytes are named by their own digest from here on
+
+
+def _media_type(response: BaseHTTPResponse) -> str | None:
+    """Return the Content-Type where it says something: some registries serve every document as plain JSON."""
+    value = (response.headers.get("Content-Type") or "").partition(";")[0].strip()
+    return value if value in INDEXES | MANIFESTS or value.startswith("application/vnd.docker.distribution") else None
+
+
+class Download:
+    """The bytes of a blob or manifest as they come; a connection that breaks is made again from there (RFC 9110, 14).
+
+    Tries are counted anew whenever a megabyte has come through. Nothing is verified here.
+    """
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        repository: str,
+        descriptor: Descriptor,
+        *,
+        kind: str = "blobs",
+        accept: str | None = None,
+    ) -> None:
+        self._client = client
+        self._descriptor = descriptor
+        self._what = f"{kind[:-1]} {descriptor.digest}"
+        self._url = f"/v2/{repository}/{kind}/{descriptor.digest}"
+        self._access = Access.pull(repository)
+        self._accept = {"Accept": accept} if accept else {}
+        self._counted = kind == "blobs"
+        self._response: BaseHTTPResponse | None = None
+        self._offset = 0
+        self._mark = 0
+        self._unreported = 0
+        self._budget = client.budget()
+        self._key = f"pull {descriptor.digest}"
+        self._begun = False
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, none at the end."""
+        while True:
+            try:
+                data = self._read(count)
+            except Passing as failure:
+                self._drop()
+                self._budget.spend(failure)
+                continue
+            self._note(len(data))
+            return data
+
+    def close(self) -> None:
+        """Close the connection, unless all was read and it can be used again."""
+        self._drop()
+        self._report()
+        if self._begun:
+            self._begun = False
+            self._client.options.progress.done(self._key)
+
+    def _read(self, count: int) -> bytes:
+        from urllib3.exceptions import HTTPError
+
+        if self._response is None:
+            self._response = self._connect()
+        try:
+            data = self._response.read(count)
+        except HTTPError as error:
+            raise connection_failure(error, self._client.registry) from error
+        if not data and self._offset < self._descriptor.size:
+            raise Passing(f"registry '{self._client.registry}' ended {self._what} early")
+        return data
+
+    def _connect(self) -> BaseHTTPResponse:
+        """Ask for what is still wanted; a registry without ranges sends all, and what was there is passed over."""
+        headers = {**self._accept, **({"Range": f"bytes={self._offset}-"} if self._offset else {})}
+        request = Request(
+            method="GET",
+            url=self._url,
+            access=self._access,
+            what=self._what,
+            ok=(200, 206) if self._offset else (200,),
+            headers=headers,
+        )
+        response = self._client.attempt(request)
+        begin = self._offset if response.status == 206 else 0
+        if response.status == 206:
+            said = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
+            if said is None or int(said[1]) != self._offset:
+                response.close()
+                raise RemoteError(
+                    f"registry '{self._client.registry}' sent another part of {self._what} than was asked for"
+                )
+        length = response.headers.get("Content-Length") or ""
+        if length.isdigit() and int(length) + begin != self._descriptor.size:
+            response.close()
+            raise IntegrityError(
+                f"{self._what} from '{self._client.registry}' is {int(length) + begin} bytes, "
+                f"not the {self._descriptor.size} of its descriptor"
+            )
+        self._skip(response, self._offset - begin)
+        return response
+
+    def _skip(self, response: BaseHTTPResponse, count: int) -> None:
+        from urllib3.exceptions import HTTPError
+
+        try:
+            while count and (data := response.read(min(count, CHUNK))):
+                count -= len(data)
+        except HTTPError as error:
+            response.close()
+            raise connection_failure(error, self._client.registry) from error
+        if count:
+            response.close()
+            raise Passing(f"registry '{self._client.registry}' ended {self._what} early")
+
+    def _note(self, count: int) -> None:
+        if self._counted and not self._begun:
+            self._begun = True
+            label = f"pull {self._descriptor.digest.short}"
+            self._client.options.progress.start(self._key, label, self._descriptor.size)
+        self._offset += count
+        self._unreported += count
+        if self._unreported >= _REPORT:
+            self._report()
+        if self._offset - self._mark >= CHUNK:
+            self._mark = self._offset
+            self._budget.refill()
+
+    def _report(self) -> None:
+        if self._counted and self._unreported:
+            self._client.options.account.add(downloaded_bytes=self._unreported)
+            self._client.options.progress.advance(self._key, self._unreported)
+        self._unreported = 0
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None

@@ -1,0 +1,98 @@
+"""Images into a registry (OCI distribution-spec, "Push"): blobs, then manifests by digest, the tag last."""
+
+from __future__ import annotations
+
+import threading
+
+from runtimeimg.errors import UsageError
+from runtimeimg.image import Image, ImageIndex
+from runtimeimg.oci import Descriptor, Reference
+from runtimeimg.stores.base import StoreOptions, Written
+from runtimeimg.stores.contents import Blob, contents
+from runtimeimg.stores.opening import BytesBlob
+from runtimeimg.stores.parallel import for_each
+from runtimeimg.stores.registry.auth import Access
+from runtimeimg.stores.registry.client import Request, client_for, drain
+from runtimeimg.stores.registry.failures import Timing
+from runtimeimg.stores.registry.upload import Upload, confirm
+
+
+class RegistryDestination:
+    """A name in a registry."""
+
+    def __init__(self, reference: Reference, options: StoreOptions, *, timing: Timing | None = None) -> None:
+        self._reference = reference.tagged
+        self._repository = reference.repository
+        self._client = client_for(reference.registry, options, timing or Timing())
+        self._access = Access.push(reference.repository)
+        self.name = f"docker://{self._reference}"
+
+    def write(self, image: Image | ImageIndex) -> Written:
+        """Write what is missing, then the manifests by digest, and when all that is confirmed, the tag."""
+        parts = contents(image)
+        wanted = self._reference.digest
+        if wanted is not None and wanted != parts.top.descriptor.digest:
+            raise UsageError(
+                f"image cannot be written as '{self.name}': its digest is {parts.top.descriptor.digest}",
+                hint="name a tag instead",
+            )
+        for_each(parts.blobs, self._write_blob)
+        for manifest in (*parts.children, parts.top):
+            self._put_manifest(manifest, manifest.descriptor.digest)
+        if self._reference.tag is not None:
+            self._put_manifest(parts.top, self._reference.tag)
+        return Written(name=self.name, descriptor=parts.top.descriptor)
+
+    def _write_blob(self, blob: Blob, stop: threading.Event) -> None:
+        descriptor, options = blob.descriptor, self._client.options
+        key = f"push {descriptor.digest}"
+        options.progress.start(key, f"push {descriptor.digest.short}", descriptor.size)
+        if self._has_blob(descriptor):
+            options.account.add(existing_blobs=1)
+            options.progress.done(key, "exists")
+            return
+        upload = Upload(client=self._client, repository=self._repository, blob=blob, stop=stop, key=key)
+        if upload.mount(self._mountable(blob)):
+            options.account.add(mounted_bytes=descriptor.size)
+            options.progress.done(key, "mounted")
+            return
+        upload.run()
+        options.progress.done(key)
+
+    def _has_blob(self, descriptor: Descriptor) -> bool:
+        """Ask for a blob by HEAD; one of another size is not the one that is meant."""
+        request = Request(
+            method="HEAD",
+            url=f"/v2/{self._repository}/blobs/{descriptor.digest}",
+            access=self._access,
+            what=f"blob {descriptor.digest}",
+            ok=(200, 404),
+        )
+        response = self._client.request(request)
+        drain(response)
+        length = response.headers.get("Content-Length")
+        return response.status == 200 and (not length or length == str(descriptor.size))
+
+    def _mountable(self, blob: Blob) -> str | None:
+        """Return the repository of this registry that a blob can be mounted from."""
+        origin = blob.origin
+        if origin is None or origin.store != "registry":
+            return None
+        host, _, repository = origin.place.partition("/")
+        return repository if host == self._client.registry and repository != self._repository else None
+
+    def _put_manifest(self, manifest: BytesBlob, name: str) -> None:
+        """Put a manifest under a digest or tag and check that the registry took it for what it is."""
+        digest = manifest.descriptor.digest
+        request = Request(
+            method="PUT",
+            url=f"/v2/{self._repository}/manifests/{name}",
+            access=self._access,
+            what=f"manifest '{self._repository}{'@' if name == digest else ':'}{name}'",
+            ok=(200, 201, 202),
+            headers={"Content-Type": manifest.descriptor.media_type, "Content-Length": str(len(manifest.raw))},
+            body=manifest.raw,
+        )
+        response = self._client.request(request)
+        drain(response)
+        confirm(response, digest, f"manifest '{name}'", self._client.registry)
