@@ -14,11 +14,12 @@ RANKS = {
     2: ("runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),
     4: ("render", "stamp", "strategy", "stores"),
-    5: ("compose", "builders", "run"),
+    5: ("compose",),
+    6: ("builders", "run"),
     7: ("build", "export", "provenance"),
-    7: ("step",),
-    8: ("cli",),
-    9: ("__main__",),
+    8: ("step",),
+    9: ("cli",),
+    10: ("__main__",),
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names}
 

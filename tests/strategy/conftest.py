@@ -1,0 +1,116 @@
+"""A registry with a log of its own, and the images that the steps of strategies run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "runtimeimg-test-strategy"
+
+
+@dataclass(frozen=True)
+class LoggedRegistry:
+    """A registry of the tests' own: where it is, and what it was asked for."""
+
+    host: str
+    log: Path
+
+    def pushes(self, repository: str) -> list[str]:
+        """Return the tags under which manifests were put, in order; digests and fallback tags are left out."""
+        found = re.findall(rf'"PUT /v2/{re.escape(repository)}/manifests/(\S+) HTTP', self.log.read_text())
+        return [name for name in found if not name.startswith("sha256")]
+
+
+@pytest.fixture(scope="session")
+def logged_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedRegistry]:
+    if shutil.which("docker-registry") is None:
+        pytest.fail("docker-registry is not on PATH; run scripts/services install")
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    config = folder / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: info}}\nhttp: {{addr: {host}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
+    )
+    log = folder / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(["docker-registry", "serve", config], stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait(f"http://{host}/v2/")
+        yield LoggedRegistry(host=host, log=log)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait(url: str) -> None:
+    opener = build_opener(ProxyHandler({}))
+    for _ in range(100):
+        try:
+            opener.open(url, timeout=5).close()
+        except (URLError, OSError):
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"{url} does not answer")
+
+
+def _build(dockerfile: Path | str, name: str, context: Path) -> str:
+    source = dockerfile.encode() if isinstance(dockerfile, str) else dockerfile.read_bytes()
+    built = subprocess.run(
+        ["docker", "build", "--network=host", f"--tag={name}", "--file=-", str(context)],
+        input=source,
+        capture_output=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout[-4000:] + built.stderr[-4000:]
+    return name
+
+
+@pytest.fixture(scope="session")
+def tool_image() -> str:
+    """The tool's own image, built from this checkout."""
+    return _build(ROOT / "Dockerfile", f"{PREFIX}/runtimeimg:1", ROOT)
+
+
+@pytest.fixture(scope="session")
+def buildah_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with Debian's buildah, in place of the one that strategies name."""
+    text = (
+        "FROM debian:bookworm-slim\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends buildah ca-certificates"
+        " && rm -rf /var/lib/apt/lists/*\n"
+    )
+    return _build(text, f"{PREFIX}/buildah:1", tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="session")
+def web_images(logged_registry: LoggedRegistry, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A builder image with a small HTTP server in it, and a base: their names in the registry."""
+    folder = tmp_path_factory.mktemp("web")
+    shutil.copy("/bin/busybox", folder / "busybox")
+    (folder / "index.html").write_text("it answers\n")
+    builder, base = f"{logged_registry.host}/web-build:1", f"{logged_registry.host}/small-base:1"
+    base_text = 'FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\nENV PATH=/bin\nCMD ["/bin/sh"]\n'
+    builder_text = (
+        base_text + "COPY index.html /src/www/index.html\nCOPY busybox /src/fat/one\nCOPY busybox /src/fat/two\n"
+    )
+    for text, name in ((base_text, base), (builder_text, builder)):
+        (folder / "Dockerfile").write_text(text)
+        subprocess.run(["docker", "build", "-q", f"--tag={name}", str(folder)], check=True, capture_output=True)
+        subprocess.run(["docker", "push", "-q", name], check=True, capture_output=True)
+        subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
+    return builder, base

@@ -1,0 +1,309 @@
+"""Strategies played for real: every step a container on the local Engine, as the user of a restricted pod."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import LoggedRegistry
+from tekton import Pod
+
+from runtimeimg.oci import Location, Reference
+from runtimeimg.provenance import read
+from runtimeimg.stores import StoreOptions, open_image
+from runtimeimg.strategy import Amendment, amend, cluster_strategy, convert, step_action, task
+from runtimeimg.strategy.data import to_json
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.skopeo]
+
+# Stands for what builds: it leaves an image with compilers and all in the output directory, or pushes it.
+STRATEGY = """\
+apiVersion: shipwright.io/v1beta1
+kind: ClusterBuildStrategy
+metadata:
+  name: copying
+spec:
+  securityContext: {{runAsUser: {uid}, runAsGroup: {uid}}}
+  steps:
+    - name: build
+      image: {tool}
+      command: [runtimeimg]
+      args: [copy, "docker://{builder}", "{output}"]
+      env:
+        - {{name: HOME, value: /tmp}}
+"""
+LAYOUT = "oci:$(params.shp-output-directory):latest"
+TARBALL = "docker-archive:$(params.shp-output-directory)/image.tar"
+PUSHED = "docker://$(params.shp-output-image)"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a play needs: the registry, the images, and a name for the result."""
+
+    registry: LoggedRegistry
+    tool: str
+    builder: str
+    base: str
+    repository: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.registry.host}/{self.repository}:1"
+
+    def system_parameters(self) -> dict[str, str]:
+        return {
+            "shp-source-root": "/workspace/source",
+            "shp-source-context": "/workspace/source",
+            "shp-output-directory": "/workspace/output-image",
+            "shp-output-image": self.name,
+            "shp-output-insecure": "true",
+        }
+
+    def runtime(self) -> dict[str, Any]:
+        return {
+            "base": {"image": self.base},
+            "directories": ["/src/www:/www"],
+            "env": {"COST": r"5\$\$", "WHO": "$(params.shp-output-image)"},
+            "entrypoint": ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"],
+            "expose": [8080],
+        }
+
+    def spec(self) -> str:
+        return to_json({"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": self.runtime()}})
+
+    def open(self) -> Any:
+        return open_image(Location.parse(f"docker://{self.name}"), StoreOptions())
+
+
+@pytest.fixture
+def stage(
+    logged_registry: LoggedRegistry,
+    tool_image: str,
+    web_images: tuple[str, str],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Stage:
+    builder, base = web_images
+    repository = "play/" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower()).strip("-")
+    while "--" in repository:
+        repository = repository.replace("--", "-")
+    return Stage(
+        registry=logged_registry,
+        tool=tool_image,
+        builder=builder,
+        base=base,
+        repository=repository,
+        folder=tmp_path,
+    )
+
+
+def strategy(stage: Stage, output: str, amendment: Amendment, uid: int = 0) -> dict[str, Any]:
+    text = STRATEGY.format(tool=stage.tool, builder=stage.builder, output=output, uid=uid)
+    amended = amend(text, replace(amendment, image=stage.tool))
+    document: dict[str, Any] = yaml.safe_load(amended.text)
+    return document
+
+
+def push_as_shipwright_does(pod: Pod, stage: Stage) -> None:
+    """Push what is in the output directory: the one image of its layout."""
+    directory = pod.directory("output")
+    index = json.loads((directory / "index.json").read_bytes())
+    assert len(index["manifests"]) == 1
+    assert not list(directory.glob("*.tar"))
+    source, target = f"oci:{directory}", f"docker://{stage.name}"
+    subprocess.run(
+        ["skopeo", "copy", "--dest-tls-verify=false", "--preserve-digests", source, target],
+        check=True,
+        capture_output=True,
+    )
+
+
+def answer_of(name: str) -> str:
+    """Start an image, ask it, and stop it."""
+    argv = ["docker", "run", "--detach", "--publish=127.0.0.1:0:8080", name]
+    container = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        port = subprocess.run(["docker", "port", container, "8080/tcp"], check=True, capture_output=True, text=True)
+        for _ in range(50):
+            try:
+                with urllib.request.urlopen(f"http://{port.stdout.split()[0]}/index.html", timeout=5) as response:
+                    return str(response.read().decode())
+            except OSError:
+                time.sleep(0.1)
+        return subprocess.run(["docker", "logs", container], check=True, capture_output=True, text=True).stderr
+    finally:
+        subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True)
+        subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
+
+
+def assert_runtime_image(stage: Stage) -> None:
+    """Check what is in the registry, that it is the runtime image, and that it answers."""
+    image = stage.open()
+    config = image.config
+    assert config.strings("Entrypoint") == tuple(stage.runtime()["entrypoint"])
+    assert config.env["COST"] == "5$$"
+    assert config.env["WHO"] == "$(params.shp-output-image)"
+    assert config.labels["org.opencontainers.image.base.name"] == stage.base
+    assert config.labels["org.opencontainers.image.base.digest"].startswith("sha256:")
+    kept = read(Reference.parse(stage.name), image.manifest.digest, StoreOptions())
+    assert kept is not None
+    digests = [item["digest"] for item in kept.plan["images"]]
+    assert digests[0] == config.labels["org.opencontainers.image.base.digest"]
+    assert all(digest in kept.dockerfile for digest in digests if digest and "localhost/" not in kept.dockerfile)
+    assert answer_of(stage.name) == "it answers\n"
+
+
+def assert_results(pod: Pod, stage: Stage) -> None:
+    manifest = stage.open().manifest
+    assert pod.result("shp-image-digest") == manifest.digest
+    assert pod.result("shp-image-size") == str(manifest.config.size + sum(layer.size for layer in manifest.layers))
+    assert pod.result("shp-error-reason") is None
+
+
+@pytest.fixture
+def buildah(request: pytest.FixtureRequest) -> Amendment:
+    return Amendment(builder="buildah", builder_step_image=request.getfixturevalue("buildah_image"))
+
+
+@pytest.fixture(params=["native", "buildah"])
+def amendment(request: pytest.FixtureRequest) -> Amendment:
+    return Amendment() if request.param == "native" else request.getfixturevalue("buildah")
+
+
+@pytest.mark.parametrize("output", [LAYOUT, TARBALL], ids=["layout", "tarball"])
+def test_the_image_in_the_output_directory_is_replaced_there(stage: Stage, amendment: Amendment, output: str) -> None:
+    document = strategy(stage, output, replace(amendment, spec=stage.spec()))
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
+    assert pod.run(document) == 0, pod.logs
+    assert stage.registry.pushes(stage.repository) == []
+    push_as_shipwright_does(pod, stage)
+    assert stage.registry.pushes(stage.repository) == ["1"]
+    assert_results(pod, stage)
+    assert_runtime_image(stage)
+
+
+def test_the_step_pushes_once_where_the_strategy_pushes_by_itself(stage: Stage, amendment: Amendment) -> None:
+    document = strategy(stage, PUSHED, replace(amendment, spec=stage.spec(), redirect=True), uid=4711)
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
+    assert pod.run(document) == 0, pod.logs
+    assert stage.registry.pushes(stage.repository) == ["1-builder", "1"]
+    assert_results(pod, stage)
+    assert_runtime_image(stage)
+
+
+def values_of(build: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a Build as Shipwright gives them to the parameters."""
+    return {
+        item["name"]: [one["value"] for one in item["values"]] if "values" in item else item["value"]
+        for item in build["spec"]["paramValues"]
+    }
+
+
+@pytest.mark.parametrize("managed", [True, False], ids=["managed", "push"])
+def test_an_old_build_converts_and_plays_with_our_cluster_strategy(stage: Stage, managed: bool) -> None:
+    old = {
+        "apiVersion": "build.dev/v1alpha1",
+        "kind": "Build",
+        "metadata": {"name": "web"},
+        "spec": {
+            "source": {"url": "https://example.com/web"},
+            "builder": {"image": stage.builder},
+            "output": {"image": stage.name},
+            "runtime": {key: value for key, value in stage.runtime().items() if key != "expose"}
+            | {"workDir": "/www", "labels": {"custom-image-label": "value"}},
+        },
+    }
+    (build,) = yaml.safe_load_all(convert(yaml.safe_dump(old)).text)
+    document = yaml.safe_load(cluster_strategy(image=stage.tool, managed=managed))
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters() | values_of(build))
+    assert pod.run(document) == 0, pod.logs
+    if managed:
+        push_as_shipwright_does(pod, stage)
+    assert stage.registry.pushes(stage.repository) == ["1"]
+    assert_results(pod, stage)
+    assert stage.open().config.labels["custom-image-label"] == "value"
+    assert stage.open().config.config["WorkingDir"] == "/www"
+    assert_runtime_image(stage)
+
+
+@pytest.mark.parametrize("kind", ["task", "step-action"])
+def test_the_emitted_task_plays_with_a_spec_of_the_source(stage: Stage, kind: str) -> None:
+    source = stage.folder / "checkout"
+    (source / "static").mkdir(parents=True)
+    (source / "static" / "index.html").write_text("it answers\n")
+    runtime = stage.runtime() | {"directories": ["$(workspace)/static:/www"]}
+    (source / "build.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": runtime}})
+    )
+    document = yaml.safe_load(task(image=stage.tool) if kind == "task" else step_action(image=stage.tool))
+    parameters = {"IMAGE": stage.name, "INSECURE": "true", "SPEC_FILE": "build.yaml"}
+    if kind == "step-action":
+        document["spec"]["steps"] = [{**document["spec"], "name": "runtime"}]
+        parameters["SOURCE_DIR"] = "/workspace/source"
+    pod = Pod(folder=stage.folder / "pod", parameters=parameters, source=source)
+    assert pod.run(document) == 0, pod.logs
+    assert stage.registry.pushes(stage.repository) == ["1"]
+    assert pod.result("IMAGE_DIGEST") == stage.open().manifest.digest
+    assert pod.result("IMAGE_URL") == stage.name
+    assert_runtime_image(stage)
+
+
+def test_a_spec_in_a_configmap_is_mounted(stage: Stage) -> None:
+    (stage.folder / "configmap").mkdir()
+    (stage.folder / "configmap" / "web.yaml").write_text(stage.spec())
+    document = strategy(stage, LAYOUT, Amendment(configmap="web-spec:web.yaml"))
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
+    assert pod.run(document) == 0, pod.logs
+    push_as_shipwright_does(pod, stage)
+    assert_runtime_image(stage)
+
+
+FAILURES = {
+    "missing-directory": ({"runtime-directories": ["/nowhere:/www"]}, "/nowhere"),
+    "missing-base": ({"runtime-base-image": "127.0.0.1:1/none:1"}, "127.0.0.1:1"),
+    "unknown-base": ({"runtime-base-image": "REGISTRY/none:1"}, "does not exist"),
+    "relative-path": ({"runtime-work-dir": "www"}, "not an absolute path"),
+    "invalid-spec": ({"runtime-spec": "apiVersion: runtimeimg.dev/v1\nkind: Build\nspec: {runtime: {bas: {}}}"}, "bas"),
+    "nothing": ({"runtime-spec": ""}, "nothing says what the runtime image is"),
+    "out-of-source": ({"runtime-spec-file": "../../etc/passwd"}, "leads out of the source"),
+    "folder-as-image": ({"runtime-builder-image": "dir:/tekton"}, "is not in a registry"),
+    "bare-separator": ({"runtime-directories": ["/a", "--", "/b"]}, "bare '--'"),
+    "compression": ({"runtime-compression": "$(rm -rf /)"}, "--compression"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failing_build_leaves_reason_and_message_and_no_image(stage: Stage, failure: str) -> None:
+    values, message = FAILURES[failure]
+    values = {key: value.replace("REGISTRY", stage.registry.host) if isinstance(value, str) else value
+              for key, value in values.items()}  # fmt: skip
+    document = strategy(stage, PUSHED, Amendment(spec=stage.spec(), redirect=True))
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters() | values, source=stage.folder)
+    assert pod.run(document) not in {0, 125, 126, 127}, pod.logs
+    reason, said = pod.result("shp-error-reason"), pod.result("shp-error-message")
+    assert reason is not None
+    assert reason.isalpha()
+    assert reason[0].isupper()
+    assert said is not None
+    assert message in said
+    assert len(json.dumps(said)) < 1000
+    assert pod.result("shp-image-digest") is None
+    assert stage.registry.pushes(stage.repository) == ["1-builder"]
+
+
+def test_a_failing_dockerfile_step_and_a_failing_builder_leave_no_image(stage: Stage, buildah: Amendment) -> None:
+    for values in ({"runtime-work-dir": "www"}, {"runtime-directories": ["/nowhere:/www"]}):
+        document = strategy(stage, LAYOUT, replace(buildah, spec=stage.spec()))
+        pod = Pod(folder=stage.folder / str(len(values)), parameters=stage.system_parameters() | values)
+        assert pod.run(document) != 0
+        assert stage.registry.pushes(stage.repository) == []
+        assert pod.result("shp-image-digest") is None
