@@ -12,15 +12,14 @@ from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.dockerclean import Before, Made, sweep_later, sweep_noted
 from runtimeimg.builders.dockerimages import fetch, preflight, require_shell
 from runtimeimg.builders.dockerstream import BuildStream, Transcript
+from runtimeimg.builders.sources import find_all_sources
 from runtimeimg.errors import (
     BuildFailed,
-    NotFoundError,
     RemoteError,
     RuntimeimgError,
-    UsageError,
 )
 from runtimeimg.image import Image
-from runtimeimg.render import context_paths, render_dockerfile, trace
+from runtimeimg.render import render_dockerfile, trace
 from runtimeimg.stores.daemon import inspect, read_image
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engineconfig import without_noise
@@ -60,7 +59,7 @@ def _build(request: BuildRequest) -> Iterator[Image]:
     with Engine.connect(request.stores) as engine:
         sweep_noted(engine, journal)
         fetch(engine, request)
-        sources = _sources(request)
+        sources = find_all_sources(request)
         preflight(engine, request)
         before = Before.of(engine)
     with Transcript(request.stores.progress, request.stores.environ.get("TMPDIR") or None) as transcript:
@@ -75,33 +74,6 @@ def _build(request: BuildRequest) -> Iterator[Image]:
             raise
         if not sweep_later(request.stores, before, _made(transcript), journal):
             request.stores.progress.line(_LEFT_HINT)
-
-
-def _sources(request: BuildRequest) -> list[context.Source]:
-    """Find what the build context holds; all that is missing is reported at once, by its place in the spec."""
-    missing: list[str] = []
-    sources: list[context.Source] = []
-    for item in context_paths(request.plan):
-        try:
-            sources += context.find_sources(item, request.workspace)
-        except (NotFoundError, UsageError) as error:
-            origins = [
-                copy.origin
-                for copy in request.plan.copies
-                if (copy.source.lstrip("/") or ".") == item.pattern and _folder(copy.image) == item.folder
-            ]
-            text = f"{request.place(origins[0])}: {error}" if origins else str(error)
-            if isinstance(error, UsageError):
-                raise UsageError(text, hint=error.hint) from None
-            missing.append(text)
-    if missing:
-        raise NotFoundError("\n".join(missing))
-    return sources
-
-
-def _folder(image: object) -> str | None:
-    path = getattr(image, "path", None)
-    return path if isinstance(path, str) else None
 
 
 def _built(request: BuildRequest, sources: list[context.Source], transcript: Transcript) -> Image:

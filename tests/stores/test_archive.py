@@ -5,15 +5,18 @@ import io
 import json
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import docker
 import pytest
-from made import contents_of, digests, image, index, layer, read, read_image, write
+from made import MadeLayer, contents_of, digests, image, index, layer, read, read_image, write
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image, ImageIndex
-from runtimeimg.oci import ImageConfig
+from runtimeimg.image.zstd import zstd
+from runtimeimg.oci import Descriptor, Digest, ImageConfig
+from runtimeimg.oci.mediatypes import OCI_LAYER
 from runtimeimg.stores import tarindex
 
 NAME = "stores-test/archive:1"
@@ -224,6 +227,25 @@ def test_skopeo_reads_both(tmp_path: Path) -> None:
         check=True,
     )
     assert read_image(f"docker-archive:{tmp_path}/s.tar").config.diff_ids == made.config.diff_ids
+
+
+def test_zstd_layers_are_unpacked_for_docker(tmp_path: Path) -> None:
+    plain = image(10, compressed=False)
+    layers = []
+    for item in plain.layers:
+        assert isinstance(item, MadeLayer)
+        raw = zstd().compress(item.raw)
+        descriptor = Descriptor(media_type=OCI_LAYER + "+zstd", digest=Digest.of(raw), size=len(raw))
+        layers.append(MadeLayer(descriptor=descriptor, raw=raw, diff_id=item.diff_id))
+    made = replace(plain, layers=tuple(layers))
+    write(f"docker-archive:{tmp_path}/d.tar:{NAME}", made)
+    assert contents_of(read_image(f"docker-archive:{tmp_path}/d.tar")) == list(plain.config.diff_ids)
+    write(f"oci-archive:{tmp_path}/o.tar:a", made)
+    assert contents_of(read_image(f"oci-archive:{tmp_path}/o.tar")) == digests([item.descriptor for item in layers])
+    wrong = replace(made, layers=(replace(layers[0], diff_id=layers[1].diff_id), layers[1]))
+    with pytest.raises(IntegrityError, match="does not unpack to"):
+        write(f"docker-archive:{tmp_path}/w.tar:{NAME}", wrong)
+    assert not (tmp_path / "w.tar").exists()
 
 
 @pytest.mark.engine

@@ -138,6 +138,7 @@ def strategy_with(way: str, build: dict[str, Any], folder: Path) -> tuple[dict[s
         }
         return yaml.safe_load(cluster_strategy(managed=False)), values
     if way == "source":
+        folder.chmod(0o755)
         (folder / "build.yaml").write_text(text)
         return yaml.safe_load(cluster_strategy(managed=False)), {"runtime-spec-file": "build.yaml"}
     if way == "configmap":

@@ -1,0 +1,111 @@
+"""The real builders as oracles: the same copies by a Docker Engine, classic and BuildKit, and trees to compare."""
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .images import TIME
+
+# A docker client with BuildKit built in; a newer one without its plugin may come first on PATH.
+DOCKER = next((path for path in ("/usr/bin/docker", "docker") if Path(path).exists()), "docker")
+
+
+class FailedError(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as it is in a container. `time` is None where it is not one of the test's own."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    content: str
+    link: str
+    xattrs: tuple[str, ...]
+    time: int | None
+
+
+def build(dockerfile: str, tag: str, *, buildkit: bool) -> None:
+    """Build a Dockerfile without context; raise FailedError with the output."""
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1" if buildkit else "0"}
+    done = subprocess.run(
+        [DOCKER, "build", "-q", "--no-cache", "-t", tag, "-"],
+        input=dockerfile.encode(),
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise FailedError((done.stderr or done.stdout).decode(errors="replace"))
+
+
+def import_layout(layout: Path, name: str, tag: str) -> None:
+    """Bring an image of an OCI layout into the Engine."""
+    subprocess.run(
+        ["skopeo", "copy", "-q", f"oci:{layout}:{name}", f"docker-daemon:{tag}"], check=True, capture_output=True
+    )
+
+
+def tree(engine, tag: str, top: Sequence[str]) -> dict[str, Found]:
+    """Return the files below the folders `top` of an image, as a container of it has them."""
+    container = engine.create_container(tag, ["x"])["Id"]
+    try:
+        data = io.BytesIO(b"".join(engine.export(container)))
+    finally:
+        engine.remove_container(container)
+    wanted = set(top)
+    links: dict[str, list[str]] = {}
+    found: dict[str, tarfile.TarInfo] = {}
+    digests: dict[str, str] = {}
+    with tarfile.open(fileobj=data, errors="surrogateescape") as archive:
+        for info in archive:
+            if info.name.split("/")[0] not in wanted:
+                continue
+            found[info.name] = info
+            links.setdefault(info.linkname if info.islnk() else info.name, []).append(info.name)
+            if info.isreg():
+                digests[info.name] = hashlib.sha256(archive.extractfile(info).read()).hexdigest()
+    groups = {name: min(names) for names in links.values() for name in names}
+    firsts = {name: first for first, names in links.items() for name in names}
+    return {name: _found(info, found[firsts[name]], groups[name], digests) for name, info in found.items()}
+
+
+def _found(info: tarfile.TarInfo, first: tarfile.TarInfo, group: str, digests: dict[str, str]) -> Found:
+    mtime = int(info.mtime)
+    return Found(
+        kind="f" if first.isreg() else info.type.decode(),
+        mode=info.mode & 0o7777,
+        uid=info.uid,
+        gid=info.gid,
+        content=digests.get(first.name, ""),
+        link=info.linkname if info.issym() else group if first.isreg() else "",
+        xattrs=tuple(sorted(key for key in first.pax_headers if key.startswith("SCHILY.xattr."))),
+        time=mtime if mtime == TIME else None,
+    )
+
+
+def differences(one: dict[str, Found], other: dict[str, Found]) -> list[str]:
+    """Return what differs, a line a path."""
+    return [
+        f"{name!r}: {one.get(name)} / {other.get(name)}"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+
+
+def copy_lines(copies: Iterable[tuple[str, str, str | None]], source: str) -> str:
+    """Return COPY instructions in the JSON form, which takes any name."""
+    import json
+
+    return "".join(
+        f"COPY --from={source} {f'--chown={chown} ' if chown else ''}{json.dumps([path, destination])}\n"
+        for path, destination, chown in copies
+    )
