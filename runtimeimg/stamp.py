@@ -14,7 +14,7 @@ from typing import Any
 from runtimeimg import runtimegraph, supervisor
 from runtimeimg.errors import UsageError
 from runtimeimg.image import Image
-from runtimeimg.oci import Digest, ImageConfig, Reference
+from runtimeimg.oci import Digest, ImageConfig
 from runtimeimg.plan import BuildPlan, EnvVar, StampInstructions
 from runtimeimg.runtimegraph import RuntimeGraph
 from runtimeimg.spec.expansion import Variable, expand
@@ -50,10 +50,11 @@ def stamp_of(
     Labels that the plan sets itself win over those that describe the build.
     """
     labels = dict(plan.metadata)
-    if plan.base is not None:
-        labels[BASE_NAME] = str(_full_name(plan.base.reference) or plan.base)
-        if base_digest is not None:
-            labels[BASE_DIGEST] = str(base_digest)
+    if plan.base is not None and plan.base.reference is not None:
+        # The name of a folder or an archive of one machine would say nothing elsewhere, and differ between builds.
+        labels[BASE_NAME] = str(plan.base.reference.tagged)
+    if base_digest is not None:
+        labels[BASE_DIGEST] = str(base_digest)
     return Stamp(
         graph=plan.graph,
         labels={key: value for key, value in labels.items() if key not in plan.labels},
@@ -131,10 +132,6 @@ _ALL_GRAPH_LABELS = frozenset((*runtimegraph.GRAPH_LABELS, runtimegraph.ENVD_LAB
 
 def _graph_labels(stamp: Stamp) -> dict[str, str]:
     return {} if stamp.graph is None else runtimegraph.encode(stamp.graph, stamp.graph_format)
-
-
-def _full_name(reference: Reference | None) -> Reference | None:
-    return None if reference is None else reference.tagged
 
 
 def _supervised(main: tuple[str, ...], cmd: tuple[str, ...], graph: RuntimeGraph) -> tuple[str, ...]:

@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 @click.command("inspect")
 @click.argument("image")
 @click.option("--platform", help="Platform to show of an index; this machine's by default.")
+@click.option("--provenance", is_flag=True, help="Show what a registry keeps of how the image was made.")
 @format_option
 @store_options
-def command(image: str, platform: str | None, output_format: str, stores: Callable[[], StoreOptions]) -> None:
+def command(
+    image: str, platform: str | None, provenance: bool, output_format: str, stores: Callable[[], StoreOptions]
+) -> None:
     """Show the config, the decoded runtime graph, the layers and the base of IMAGE."""
     from runtimeimg.image import choose_platform
     from runtimeimg.oci import Location, Platform
     from runtimeimg.stores import open_image
 
+    if provenance:
+        _show_provenance(image, platform, output_format, stores())
+        return
     found = open_image(Location.parse(image), stores(), exact=False)
     chosen = choose_platform(found, Platform.parse(platform) if platform else None)
     described = describe(chosen)
@@ -33,6 +39,33 @@ def command(image: str, platform: str | None, output_format: str, stores: Callab
         click.echo(json.dumps(described, indent=2, ensure_ascii=False))
     else:
         _show(described)
+
+
+def _show_provenance(image: str, platform: str | None, output_format: str, stores: StoreOptions) -> None:
+    """Print the Dockerfile.runtime with the digests of its images, or that and the plan as JSON."""
+    from runtimeimg import provenance
+    from runtimeimg.cli.progress import printable
+    from runtimeimg.errors import NotFoundError, UsageError
+    from runtimeimg.image import Image, choose_platform
+    from runtimeimg.oci import Location, Platform
+    from runtimeimg.stores import open_image
+
+    location = Location.parse(image)
+    if location.reference is None or location.transport not in {None, "docker"}:
+        raise UsageError(f"image '{image}' is not in a registry, which alone keeps provenance")
+    found = open_image(Location(transport="docker", reference=location.reference), stores)
+    chosen = choose_platform(found, Platform.parse(platform) if platform else None)
+    documents = [chosen.manifest, None if isinstance(found, Image) else found.index]
+    for document in documents:
+        kept = provenance.read(location.reference, document.digest, stores) if document is not None else None
+        if kept is not None:
+            break
+    else:
+        raise NotFoundError(f"image '{image}' has no provenance in its registry")
+    if output_format == "json":
+        click.echo(json.dumps(kept.to_json(), indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(printable(line) for line in provenance.show(kept).splitlines()))
 
 
 def describe(image: Image) -> dict[str, Any]:

@@ -194,10 +194,10 @@ def _attend(session: Session, manner: Manner, printer: Printer, plan: RunPlan, s
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(attached.signals_to(session))
-        _table(session.start(), say)
         has_terminal = manner.tty and sys.stdin.isatty()
         if has_terminal:
             stack.enter_context(attached.raw_terminal())
+        _table(session.start(), say, end="\r\n" if has_terminal else "\n")
         if manner.stdin:
             attached.send_input(session.input)
         outcome = session.attend(attached.terminal_size if has_terminal else None)
@@ -219,14 +219,15 @@ def _report(outcome: Outcome, printer: Printer, plan: RunPlan, say: Callable[[st
         say(f"daemon '{printable(name)}' ended with exit code {code}, and so did the rest")
 
 
-def _table(ports: tuple[Publish, ...], say: Callable[[str], None]) -> None:
+def _table(ports: tuple[Publish, ...], say: Callable[[str], None], end: str = "\n") -> None:
+    """Print the services with their URLs; a terminal in raw mode wants a carriage return in `end`."""
     rows = [(port.service or "-", port.container_port, url(port)) for port in ports]
     if rows and say is not _silent:
         from runtimeimg.cli.progress import printable
 
         widths = [max(len(row[column]) for row in [*rows, _HEAD]) for column in range(2)]
         for first, second, third in [_HEAD, *rows]:
-            click.echo(printable(f"{first:<{widths[0]}}  {second:<{widths[1]}}  {third}"), err=True)
+            click.echo(printable(f"{first:<{widths[0]}}  {second:<{widths[1]}}  {third}") + end, err=True, nl=False)
 
 
 _HEAD = ("SERVICE", "PORT", "URL")
