@@ -16,6 +16,7 @@ from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
 from runtimeimg.builders.dockerimages import named_images
+from runtimeimg.builders.shell import require_shell
 from runtimeimg.errors import NotFoundError, RemoteError, UnavailableError
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
@@ -69,6 +70,7 @@ def _build(request: BuildRequest) -> Iterator[Image]:
         image = LayoutSource(location, request.stores).open()
         if not isinstance(image, Image):
             raise RemoteError("buildah wrote an index where an image was expected")
+        require_shell(image, request)
         yield image
 
 

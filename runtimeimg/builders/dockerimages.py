@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runtimeimg.builders.base import BuildRequest
-from runtimeimg.errors import NotFoundError, RemoteError, UsageError
+from runtimeimg.builders.shell import SHELL, no_shell
+from runtimeimg.errors import NotFoundError, RemoteError
 from runtimeimg.oci import Location, Platform
 from runtimeimg.progress import Progress
 from runtimeimg.spec import patterns
 from runtimeimg.stores.daemon import engine_name, inspect
 from runtimeimg.stores.engine import Engine
 
-_SHELL = "/bin/sh"
 _MOVING = frozenset({"Downloading", "Extracting"})
 _LAYER_DONE = frozenset({"Pull complete", "Already exists"})
 
@@ -71,12 +71,8 @@ def preflight(engine: Engine, request: BuildRequest) -> None:
 def require_shell(engine: Engine, image_id: str, request: BuildRequest) -> None:
     """Refuse a result without `/bin/sh` when the plan has daemons: a small script starts them."""
     with _opened(engine, image_id) as container:
-        if _has(engine, container, _SHELL):
-            return
-    raise UsageError(
-        f"{request.place('spec.runtime.daemons')}: the image has no '{_SHELL}', which starts the daemons",
-        hint="take a base that has one, or leave the daemons to the platform",
-    )
+        if not _has(engine, container, SHELL):
+            raise no_shell(request)
 
 
 def _fits(found: Mapping[str, Any], platform: Platform | None) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
 import termios
@@ -131,8 +130,8 @@ def raw_terminal() -> Iterator[None]:
 
 
 def terminal_size() -> tuple[int, int]:
-    """Return rows and columns of this terminal."""
-    size = shutil.get_terminal_size()
+    """Return rows and columns of the terminal that standard input is."""
+    size = os.get_terminal_size(sys.stdin.fileno())
     return size.lines, size.columns
 
 

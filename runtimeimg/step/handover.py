@@ -21,6 +21,7 @@ from runtimeimg.spec import load_spec_text
 from runtimeimg.step.delivery import dockerfile_of
 from runtimeimg.step.planning import Prepared, archive_transport, in_registry, pin
 from runtimeimg.stores import StoreOptions, open_destination, open_image
+from runtimeimg.strategy.data import dump
 
 _STATE = "step.json"
 _BUILDER = "builder"
@@ -61,7 +62,7 @@ def take_over(work: Path, stores: StoreOptions) -> Prepared:
         raise NotFoundError(
             f"folder '{work}' holds nothing of a step before", hint="run `step dockerfile` first"
         ) from None
-    loaded = load_spec_text(json.dumps(state.get("document")).encode(), "<step.json>")
+    loaded = load_spec_text(dump(state.get("document")).encode(), "<step.json>")
     builder = state.get("builder")
     found = Location.parse(builder) if isinstance(builder, str) else None
     facts = Facts(builder_image=builder, output_images=tuple(state.get("outputs") or ()))

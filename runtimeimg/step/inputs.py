@@ -5,7 +5,6 @@ All of it is data that somebody else wrote; nothing of it is ever part of a comm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from runtimeimg.errors import UsageError
 from runtimeimg.spec import LoadedSpec, load_spec, load_spec_text
 from runtimeimg.spec.yamlnodes import compose as read_yaml
-from runtimeimg.strategy.data import from_item
+from runtimeimg.strategy.data import dump, from_item
 
 _EMPTY_BUILD = {"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": {}}}
 
@@ -67,7 +66,7 @@ def read_inputs(inputs: Inputs) -> tuple[LoadedSpec, Mapping[str, Any]]:
     if "directories" in changes:
         runtime.pop("paths", None)
     document = {**document, "spec": {**spec, "runtime": {**runtime, **changes}}}
-    return load_spec_text(json.dumps(document).encode(), "<parameters>"), document
+    return load_spec_text(dump(document).encode(), "<parameters>"), document
 
 
 def _given_spec(inputs: Inputs) -> tuple[LoadedSpec | None, Mapping[str, Any]]:

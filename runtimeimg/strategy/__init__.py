@@ -1,0 +1,18 @@
+"""Tekton and Shipwright documents: a runtime image as steps of a build strategy. Pure: texts in, texts out."""
+
+from runtimeimg.strategy.amend import Amended, Amendment, amend, remove
+from runtimeimg.strategy.convert import Converted, convert
+from runtimeimg.strategy.documents import DEFAULT_IMAGE, cluster_strategy, step_action, task
+
+__all__ = [
+    "DEFAULT_IMAGE",
+    "Amended",
+    "Amendment",
+    "Converted",
+    "amend",
+    "cluster_strategy",
+    "convert",
+    "remove",
+    "step_action",
+    "task",
+]
