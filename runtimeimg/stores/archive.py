@@ -18,6 +18,7 @@ from runtimeimg.oci.documents import dump_json
 from runtimeimg.stores import layoutfiles as files
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, Contents, contents
+from runtimeimg.stores.dockerarchive import loadable, open_docker_archive
 from runtimeimg.stores.files import atomic_file
 from runtimeimg.stores.layout import named_entry, open_entry, parse_index
 from runtimeimg.stores.tarindex import TarIndex
@@ -47,8 +48,6 @@ class ArchiveSource:
         if index.find(files.MARKER) is None or index.find(files.INDEX) is None:
             if index.find(_MARKER) is None:
                 raise InvalidDocumentError(f"archive '{self._path}' holds no image")
-            from runtimeimg.stores.dockerarchive import open_docker_archive
-
             return open_docker_archive(index, tag, self.name)
         if tag is not None and self._location.transport == "docker-archive":
             tag = str(Reference.parse(tag).tagged)
@@ -94,10 +93,14 @@ class ArchiveDestination:
         """Write the archive beside its place, then put it there.
 
         An index goes whole into an oci-archive; of one that goes into a docker-archive, which has no such thing, the
-        image for this machine is taken.
+        image for this machine is taken, its zstd layers unpacked.
         """
-        if self._docker:
-            image = choose_platform(image, None)
+        if not self._docker:
+            return self._write(image)
+        with loadable(choose_platform(image, None), self._options.environ.get("TMPDIR")) as plain:
+            return self._write(plain)
+
+    def _write(self, image: Image | ImageIndex) -> Written:
         parts = contents(image)
         with atomic_file(self._path) as pending:
             for name, item in _files(parts, image, self._location.tag, self._tags if self._docker else None):

@@ -6,23 +6,26 @@ the digest and size are found by reading it once, and its diff id is checked on 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import sys
+import tempfile
 import threading
-from collections.abc import Iterable
-from typing import IO, Any, cast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
-from runtimeimg.image import Image, Origin
+from runtimeimg.image import Image, Layer, Origin
+from runtimeimg.image.decompress import Unfolded, raw_pieces, sniff
+from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Reference
-from runtimeimg.oci.mediatypes import OCI_CONFIG, oci_layer
+from runtimeimg.oci.mediatypes import OCI_CONFIG, layer_compression, oci_layer
+from runtimeimg.stores.files import explained
 from runtimeimg.stores.opening import MAX_ENTRIES, MAX_LAYERS
 from runtimeimg.stores.tarindex import Member, TarIndex
-from runtimeimg.stores.verify import CHUNK, verified
-
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
+from runtimeimg.stores.verify import verified
 
 
 def open_docker_archive(index: TarIndex, name: str | None, shown: str) -> Image:
@@ -78,40 +81,52 @@ class ArchiveLayer:
 
     def _measure(self) -> Digest:
         """Return the digest of a compressed layer, having checked that it unpacks to its diff id."""
-        stored = hashlib.sha256()
+        stored = hashlib.sha256(usedforsecurity=False)
+
+        def pieces() -> Iterator[bytes]:
+            for piece in raw_pieces(self._index.open(self._member)):
+                stored.update(piece)
+                yield piece
+
         unpacked = hashlib.new(self.diff_id.algorithm, usedforsecurity=False)
-        with self._index.open(self._member) as file:
-            while chunk := file.read(CHUNK):
-                stored.update(chunk)
-        with self._index.open(self._member) as file:
-            for chunk in _unpack(file, self._compression, str(self._index.path)):
-                unpacked.update(chunk)
+        for piece in Unfolded(pieces(), f"layer {self.diff_id} in '{self._index.path}'"):
+            unpacked.update(piece)
         found = f"{self.diff_id.algorithm}:{unpacked.hexdigest()}"
         if found != self.diff_id:
             raise IntegrityError(f"layer in '{self._index.path}' unpacks to {found}, not to {self.diff_id}")
         return Digest(f"sha256:{stored.hexdigest()}")
 
 
-def _unpack(file: IO[bytes], compression: str, where: str) -> Iterable[bytes]:
-    if compression == "gzip":
-        from isal import igzip, igzip_lib
+@contextlib.contextmanager
+def loadable(image: Image, folder: str | None) -> Iterator[Image]:
+    """Return a context whose value is the image with its zstd layers unpacked: Engines before 23.0 do not know them.
 
-        reader: IO[bytes] = cast("IO[bytes]", igzip.IGzipFile(fileobj=file))  # type: ignore[no-untyped-call]
-        errors: tuple[type[Exception], ...] = (EOFError, OSError, igzip_lib.IsalError)
-    else:
-        if sys.version_info >= (3, 14):
-            from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-        else:
-            from backports import zstd
-        reader = cast("IO[bytes]", zstd.ZstdFile(file))
-        errors = (EOFError, zstd.ZstdError)
-    try:
-        while chunk := reader.read(CHUNK):
-            yield chunk
-    except errors as error:
-        raise IntegrityError(f"a layer in '{where}' cannot be unpacked: {error}") from error
-    finally:
-        reader.close()
+    They are kept in files under `folder` (the system's folder for such files when None) until the context is left.
+    """
+    if all(layer_compression(layer.descriptor.media_type) != "zstd" for layer in image.layers):
+        yield image
+        return
+    with tempfile.TemporaryDirectory(dir=folder or None, prefix="runtimeimg-") as place:
+        layers = tuple(
+            _unpacked(layer, Path(place) / str(number))
+            if layer_compression(layer.descriptor.media_type) == "zstd"
+            else layer
+            for number, layer in enumerate(image.layers)
+        )
+        yield replace(image, layers=layers, manifest=None)
+
+
+def _unpacked(layer: Layer, path: Path) -> Layer:
+    found = hashlib.new(layer.diff_id.algorithm, usedforsecurity=False)
+    with explained(path), path.open("wb") as file:
+        for piece in Unfolded(raw_pieces(layer.open()), f"layer {layer.descriptor.digest}"):
+            found.update(piece)
+            file.write(piece)
+        size = file.tell()
+    if f"{layer.diff_id.algorithm}:{found.hexdigest()}" != layer.diff_id:
+        raise IntegrityError(f"layer {layer.descriptor.digest} does not unpack to {layer.diff_id}")
+    descriptor = Descriptor(media_type=oci_layer("none"), digest=layer.diff_id, size=size)
+    return FileLayer(descriptor=descriptor, diff_id=layer.diff_id, path=path)
 
 
 def _entries(index: TarIndex) -> list[dict[str, Any]]:
@@ -150,6 +165,5 @@ def _layer(index: TarIndex, name: object, diff_id: Digest, shown: str) -> Archiv
     if member is None:
         raise NotFoundError(f"image '{shown}': the archive has no layer {str(name)[:200]!r}")
     with index.open(member) as file:
-        begin = file.read(4)
-    compression = "gzip" if begin.startswith(_GZIP) else "zstd" if begin == _ZSTD else "none"
+        compression = sniff(file.read(4))
     return ArchiveLayer(index, member, diff_id, compression)
