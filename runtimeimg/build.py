@@ -11,7 +11,7 @@ from runtimeimg.builders import Builder, BuildRequest, load_builder
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex, choose_platform
 from runtimeimg.image.values import image_entries
-from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform
+from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
 
@@ -61,6 +61,8 @@ def build(
                 )
             )
         result = images[0] if len(images) == 1 else index_of(images, request.plan)
+        if request.plan.outputs:
+            result = replace(result, name=str(Reference.parse(request.plan.outputs[0]).tagged))
         written = tuple(
             open_destination(location, request.stores).write(_ready(result, location, request, stack))
             for location in destinations

@@ -149,8 +149,9 @@ def _environment(base: Mapping[str, str], variables: Iterable[EnvVar], *, again:
     env = dict(base)
     env.setdefault("PATH", DEFAULT_PATH)
     for variable in variables:
-        if not (again and _has_form(variable, env)):
-            env |= {variable.name: expand(variable.value, env)}
+        if again and _has_form(variable, env):
+            continue
+        env[variable.name] = expand(variable.value, env)
     return env
 
 

@@ -193,11 +193,17 @@ def _full_name(tag: str) -> str | None:
         return None
 
 
+def _tagged_name(name: str, tag: str) -> str | None:
+    """Return the whole name of an image that is called `name`, when `tag` is its tag."""
+    full = _full_name(name)
+    return full if full is not None and Reference.parse(full).tag == tag else None
+
+
 def named_entry(descriptor: Descriptor, image: Image | ImageIndex, tag: str | None) -> Descriptor:
     """Return the descriptor for a layout's index: with the platform of a single image, and its names."""
     annotations = {key: value for key, value in descriptor.annotations.items() if key not in {REF_NAME, IMAGE_NAME}}
     if tag is not None:
-        full = _full_name(tag)
+        full = _full_name(tag) or _tagged_name(image.name, tag)
         annotations |= ({IMAGE_NAME: full} if full else {}) | {REF_NAME: tag}
     platform = image.platform if isinstance(image, Image) else None
     return replace(descriptor, annotations=MappingProxyType(annotations), platform=platform)

@@ -87,6 +87,8 @@ def test_an_image_for_this_machine_and_what_is_reported(spec: Path, tmp_path: Pa
     assert metadata["builder"] == "native"
     assert metadata["images"][0]["configDigest"] == found["imageID"]
     assert metadata["written"][0]["digest"] == printed
+    names = json.loads((tmp_path / "out" / "index.json").read_text())["manifests"][0]["annotations"]
+    assert names == {"org.opencontainers.image.ref.name": "1", "io.containerd.image.name": "docker.io/library/web:1"}
 
 
 def test_several_platforms_give_an_index(spec: Path, tmp_path: Path) -> None:
