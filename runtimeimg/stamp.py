@@ -116,9 +116,8 @@ def configure(config: ImageConfig, plan: BuildPlan, *, again: bool = False) -> I
     }
     if plan.labels:
         changes["Labels"] = {**config.labels, **plan.labels}
-    for key, value in (("WorkingDir", plan.work_dir), ("User", plan.user), ("StopSignal", plan.stop_signal)):
-        if value is not None:
-            changes[key] = value
+    single = {"WorkingDir": plan.work_dir, "User": plan.user, "StopSignal": plan.stop_signal}
+    changes |= {key: value for key, value in single.items() if value is not None}
     if plan.entrypoint is not None:
         changes["Entrypoint"] = list(plan.entrypoint) or None
         changes["Cmd"] = None
@@ -149,9 +148,8 @@ def _environment(base: Mapping[str, str], variables: Iterable[EnvVar], *, again:
     env = dict(base)
     env.setdefault("PATH", DEFAULT_PATH)
     for variable in variables:
-        if again and _has_form(variable, env):
-            continue
-        env[variable.name] = expand(variable.value, env)
+        if not (again and _has_form(variable, env)):
+            env[variable.name] = expand(variable.value, env)
     return env
 
 
