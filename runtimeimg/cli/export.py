@@ -13,7 +13,8 @@ from runtimeimg.cli.runoptions import run_options
 from runtimeimg.export import TARGETS
 
 if TYPE_CHECKING:
-    from runtimeimg.run import RunOptions
+    from runtimeimg.image import Image
+    from runtimeimg.run import RunOptions, RunPlan
     from runtimeimg.stores import StoreOptions
 
 # What stands for the caller's directory where nothing is said; a quadlet or a pod runs where no caller is.
@@ -54,7 +55,8 @@ def command(
 
         files = {output / name: text for name, text in quadlets(plan).items()}
     else:
-        text = export(plan, target, service=service, read_only=read_only)
+        uid = _user_number(plan, found, stores()) if target in {"pod", "deployment"} else None
+        text = export(plan, target, service=service, read_only=read_only, uid=uid)
         if output is None:
             click.echo(text, nl=False)
             return
@@ -65,3 +67,18 @@ def command(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
         click.echo(f"wrote {path}", err=True)
+
+
+def _user_number(plan: RunPlan, image: Image, options: StoreOptions) -> int | None:
+    """Return the number of the image's user where only its name is known and the Engine can look it up."""
+    if image.image_id is None or not plan.user or plan.user.partition(":")[0].isdecimal():
+        return None
+    import secrets
+
+    from runtimeimg.run.bodies import Manner
+    from runtimeimg.run.owner import Owner
+    from runtimeimg.run.users import user_number
+    from runtimeimg.stores.engine import Engine
+
+    with Engine.connect(options) as engine:
+        return user_number(engine, plan, Manner(run_id=secrets.token_hex(6), owner=str(Owner.current())))

@@ -28,7 +28,7 @@ from runtimeimg.compose.history import Moment, copy_line
 from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names, needs_names
 from runtimeimg.compose.reading import LayerRef, Reader
 from runtimeimg.compose.sources import Source, covering
-from runtimeimg.compose.target import ROOT, Owner, Target
+from runtimeimg.compose.target import Owner, Target
 from runtimeimg.compose.tree import Inode, Place, Tree, Wanted, merge
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image
@@ -167,7 +167,7 @@ class _Composition:
         if self._plan.work_dir is not None:
             with _located(self._inputs.place("spec.runtime.workDir")):
                 if target.missing(self._plan.work_dir):
-                    target.make_work_dir(self._plan.work_dir, self._owner(self._user) or ROOT)
+                    target.make_work_dir(self._plan.work_dir, self._owner(self._user))
                     lines.append(f"WORKDIR {self._plan.work_dir}")
         drafts.append(_Draft(items=emit.items(target.root), lines=tuple(lines)))
         return drafts

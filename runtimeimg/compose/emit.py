@@ -70,6 +70,7 @@ def _entry(item: Item, latest: int | None) -> Entry:
     if latest is not None and mtime > latest:
         mtime = latest
     if item.link is not None:
-        return Entry(item.path, HARDLINK, mode, uid, gid, 0, mtime, item.link)
+        # Engines set owner and mode again for each link, and setting an owner drops file capabilities.
+        return Entry(item.path, HARDLINK, mode, uid, gid, 0, mtime, item.link, xattrs=xattrs)
     target = target if kind == SYMLINK else b""
     return Entry(item.path, kind, mode, uid, gid, size, mtime, target, device, xattrs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -123,7 +123,7 @@ class _FolderTable:
 
     whiteouts = 0
 
-    def __init__(self, directory: Directory, paths: Sequence[bytes]) -> None:
+    def __init__(self, directory: Directory, paths: Iterable[bytes]) -> None:
         self._directory = directory
         self._paths = paths
 

@@ -10,6 +10,7 @@ symlink of the base or replaces one by a folder.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 
 from runtimeimg.compose.find import Found
@@ -18,7 +19,6 @@ from runtimeimg.errors import BuildFailed, UsageError
 from runtimeimg.image.layertar import SYMLINK
 
 Owner = tuple[int, int]
-ROOT: Owner = (0, 0)
 
 
 class Target:
@@ -47,14 +47,14 @@ class Target:
             )
         wanted = os.fsencode(destination)
         for found in sources:
-            self._make_folders(self._resolved(wanted if is_folder else _parent(wanted))[0], owner or ROOT)
+            self._make_folders(self._resolved(wanted if is_folder else _parent(wanted))[0], owner)
             path, there = self._resolved(wanted)
             if found.node.children is not None:
                 self._copy_folder(found, path, there, owner)
             else:
                 self._copy_file(found, path, there, owner)
 
-    def make_work_dir(self, path: str, owner: Owner) -> None:
+    def make_work_dir(self, path: str, owner: Owner | None) -> None:
         """Make a folder and those above it where they are missing."""
         self._make_folders(self._resolved(os.fsencode(path))[0], owner)
 
@@ -75,7 +75,7 @@ class Target:
             raise BuildFailed(f"folder '/{_text(found.path)}' cannot be copied to '/{_text(path)}': that is no folder")
         if there is not None and not self._tree.wanted.covers_below(path):
             raise NeedsMoreError([path])
-        folder = there or self._make_folders(path, owner or ROOT)
+        folder = there or self._make_folders(path, owner)
         self._touch(path)
         copied: dict[int, Inode] = {}
         stack = [(found.node, folder, path)]
@@ -96,13 +96,17 @@ class Target:
             if not self._tree.wanted.covers(path):
                 raise NeedsMoreError([path])
         else:
-            folder = self._make_folders(parent, owner or ROOT)
+            folder = self._make_folders(parent, owner)
         assert folder.children is not None
         _place(folder.children, name, found.node, owner, {}, parent)
         self._touch(parent)
 
-    def _make_folders(self, path: bytes, owner: Owner) -> Node:
-        """Return the folder at a path without symlinks, made with those above it where they are missing."""
+    def _make_folders(self, path: bytes, owner: Owner | None) -> Node:
+        """Return the folder at a path without symlinks, made with those above it where they are missing.
+
+        They are 0755, of `owner`, else of root; in a set-group-ID folder they are so too, and of its group if nothing
+        else is asked for (mkdir(2)).
+        """
         node = self.root
         at = []
         for name in path.split(b"/") if path else ():
@@ -110,7 +114,11 @@ class Target:
             at.append(name)
             child = node.children.get(name)
             if child is None:
-                child = node.children[name] = Node(Inode((*FOLDER[:3], *owner, 0, self._mtime, *FOLDER[7:]), None))
+                above = node.inode.row
+                group = above[2] & stat.S_ISGID
+                ids = owner or (0, above[4] if group else 0)
+                row = (*FOLDER[:2], FOLDER[2] | group, *ids, 0, self._mtime, *FOLDER[7:])
+                child = node.children[name] = Node(Inode(row, None))
                 self._touch(b"/".join(at))
             elif child.children is None:
                 raise BuildFailed(f"'/{_text(b'/'.join(at))}' is not a folder, so '/{_text(path)}' cannot be made")

@@ -41,7 +41,7 @@ class Wanted:
     def __init__(self, paths: Iterable[bytes] = ()) -> None:
         self._whole: set[bytes] = set()
         self._exact: set[bytes] = set()
-        self._below: tuple[bytes, ...] = ()
+        self._below: tuple[bytes, ...] | None = None
         for path in paths:
             self.add(path)
 
@@ -50,16 +50,16 @@ class Wanted:
         if self.covers_below(path):
             return
         self._whole.add(path)
-        self._below = tuple(sorted(item + b"/" for item in self._whole))
+        self._below = None
         at = path
         while at not in self._exact:
             self._exact.add(at)
             at = at.rpartition(b"/")[0]
 
     @property
-    def roots(self) -> tuple[bytes, ...]:
+    def roots(self) -> frozenset[bytes]:
         """The paths that are covered with all below, none within another."""
-        return tuple(sorted(path for path in self._whole if not self._is_inside(path)))
+        return frozenset(path for path in self._whole if path == b"" or not self.covers_below(path.rpartition(b"/")[0]))
 
     def copy(self) -> Wanted:
         """Return the same for another tree."""
@@ -67,14 +67,17 @@ class Wanted:
 
     def covers(self, path: bytes) -> bool:
         """Tell whether what lies at `path` itself is in the tree."""
+        if self._below is None:
+            self._below = tuple(item + b"/" for item in self._whole)
         return path in self._exact or path.startswith(self._below) or b"" in self._whole
 
     def covers_below(self, path: bytes) -> bool:
         """Tell whether all that is below `path` is in the tree."""
-        return path in self._whole or path.startswith(self._below) or b"" in self._whole
-
-    def _is_inside(self, path: bytes) -> bool:
-        return path.startswith(self._below) or (b"" in self._whole and path != b"")
+        while path not in self._whole:
+            if not path:
+                return False
+            path = path.rpartition(b"/")[0]
+        return True
 
 
 class Place(NamedTuple):

@@ -120,10 +120,11 @@ class LayerTar:
     def _next_entry(self) -> Entry | None:
         """Read headers up to the next entry proper; None at the end of the archive."""
         records: dict[bytes, bytes] = {}
+        extended = False
         while True:
             block = self._header()
             if block is None:
-                if records:
+                if extended:
                     raise TarFormatError("the archive ends after an extended header")
                 return None
             flag = block[156:157]
@@ -136,6 +137,7 @@ class LayerTar:
                 raise TarFormatError(f"an extended header of {size} bytes is too large")
             data = self._take(size)
             self._skip(-size % BLOCK)
+            extended = flag != b"g" or extended
             if flag == b"x":
                 records |= _pax(data)
             elif flag != b"g":

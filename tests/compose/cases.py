@@ -1,10 +1,10 @@
 """Generated COPY cases: a builder's tree over several layers, a base's tree, and copies between them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from .images import Item, file, folder, hardlink, symlink
+from .images import Item, file, folder, symlink
 
 NAMES = ("a", "ab", "b", "c d", "é", "\udcff\udcfe", ".h", "x.js", "y.js")
 PLAIN = ("a", "ab", "b", "x.js", "y.js", ".h")
@@ -24,13 +24,16 @@ class Case:
 
 
 @st.composite
-def tree(draw, top: str, *, size: int, previous: frozenset[str] = frozenset()) -> list[Item]:
-    """One layer: folders before what is in them, sometimes whiteouts of what a lower layer has."""
+def tree(draw, top: str, *, size: int, previous: dict[str, str]) -> list[Item]:
+    """One layer: folders before what is in them, sometimes whiteouts of what a lower layer has.
+
+    `previous` tells the kinds of what is there. Whiteouts are only put where a lower layer's folder is merged with
+    this one's: elsewhere overlayfs lists names that it cannot find.
+    """
     items = [folder(top, draw(st.sampled_from(FOLDER_MODES)), *draw(st.sampled_from(OWNERS)))]
     folders, taken, files = [top], {top}, []
     for number in range(draw(st.integers(0, size))):
-        parent = draw(st.sampled_from(folders))
-        path = f"{parent}/{draw(st.sampled_from(NAMES))}"
+        path = f"{draw(st.sampled_from(folders))}/{draw(st.sampled_from(NAMES))}"
         if path in taken:
             continue
         taken.add(path)
@@ -43,30 +46,46 @@ def tree(draw, top: str, *, size: int, previous: frozenset[str] = frozenset()) -
             target = draw(st.sampled_from(("a", "b", "../a", "ab/a", "nowhere", ".", "a/b", "../../../../x")))
             items.append(symlink(path, target))
         elif kind == "h" and files:
-            target = draw(st.sampled_from(files))
-            items.append(hardlink(path, target.path, target.mode, target.uid, target.gid))
+            first = draw(st.sampled_from(files))
+            items.append(replace(first, path=path, kind="h", data=b"", target=first.path))
         else:
+            data = f"{top} {number} {len(previous)}".encode()
             xattrs = CAPABILITY if kind == "c" else ()
-            made = Item(path=path, data=f"{top} {number} {len(previous)}".encode(), mode=mode, uid=uid, gid=gid, xattrs=xattrs)
-            items.append(made)
-            files.append(made)
-    for path in sorted(previous - taken):
-        parent, _, name = path.rpartition("/")
-        if parent in folders and draw(st.integers(0, 3)) == 0:
-            items.append(file(f"{parent}/.wh.{name}", b""))
-    if previous and draw(st.integers(0, 5)) == 0:
-        items.append(file(f"{draw(st.sampled_from(folders))}/.wh..wh..opq", b""))
+            items.append(Item(path=path, data=data, mode=mode, uid=uid, gid=gid, xattrs=xattrs))
+            files.append(items[-1])
+    merged = [path for path in folders if previous.get(path) == "d"]
+    for path in merged:
+        if draw(st.integers(0, 5)) == 0:
+            items.append(file(f"{path}/.wh..wh..opq", b""))
+            continue
+        for other in sorted(previous.keys() - taken):
+            parent, _, name = other.rpartition("/")
+            if parent == path and draw(st.integers(0, 2)) == 0:
+                items.append(file(f"{path}/.wh.{name}", b""))
     return items
 
 
 @st.composite
 def trees(draw, top: str, *, layers: int, size: int) -> tuple[tuple[Item, ...], ...]:
     made: list[tuple[Item, ...]] = []
-    known: set[str] = set()
+    known: dict[str, str] = {}
     for _ in range(draw(st.integers(1, layers))):
-        made.append(tuple(draw(tree(top, size=size, previous=frozenset(known)))))
-        known |= {item.path for item in made[-1] if "/.wh." not in item.path} - {top}
+        made.append(tuple(draw(tree(top, size=size, previous=known))))
+        known = after(known, made[-1])
     return tuple(made)
+
+
+def after(known: dict[str, str], items: tuple[Item, ...]) -> dict[str, str]:
+    """Return the kinds of what is there when a layer lies on top."""
+    gone = [item.path.replace("/.wh..wh..opq", "") + "/" for item in items if item.path.endswith(".wh..wh..opq")]
+    for item in items:
+        parent, _, name = item.path.rpartition("/")
+        if name.startswith(".wh.") and not name.startswith(".wh..wh."):
+            gone += [f"{parent}/{name[4:]}", f"{parent}/{name[4:]}/"]
+        elif item.kind != "d":
+            gone.append(item.path + "/")
+    left = {path: kind for path, kind in known.items() if path not in gone and not path.startswith(tuple(gone))}
+    return left | {item.path: item.kind for item in items if "/.wh." not in item.path}
 
 
 @st.composite
@@ -82,7 +101,9 @@ def case(draw) -> Case:
 
 @st.composite
 def copy(draw, builder, base) -> tuple[str, str, str | None]:
-    known = sorted({item.path for layer in builder for item in layer if ".wh." not in item.path and item.path.isascii()})
+    known = sorted(
+        {item.path for layer in builder for item in layer if ".wh." not in item.path and item.path.isascii()}
+    )
     below = [path for path in known if path != "src"]
     source = draw(
         st.one_of(
@@ -93,7 +114,9 @@ def copy(draw, builder, base) -> tuple[str, str, str | None]:
     )
     chown = draw(st.sampled_from((None, None, None, "5:6", "7", "app", "app:staff", "1001:staff")))
     there = sorted({item.path for layer in base for item in layer if ".wh." not in item.path and item.path.isascii()})
-    new = ("dst/new", "dst/new/") if chown else ("dst/new", "dst/new/", "dst/n1/n2", "dst/n1/n2/", "other/n", "dst/../up")
+    new = (
+        ("dst/new", "dst/new/") if chown else ("dst/new", "dst/new/", "dst/n1/n2", "dst/n1/n2/", "other/n", "dst/../up")
+    )
     destination = draw(st.one_of(st.sampled_from(("dst", "dst/")), st.sampled_from(there), st.sampled_from(new)))
     if draw(st.booleans()) or "*" in source or "?" in source or "[" in source:
         destination = destination.rstrip("/") + "/"

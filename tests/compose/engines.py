@@ -1,13 +1,16 @@
 """The real builders as oracles: the same copies by a Docker Engine, classic and BuildKit, and trees to compare."""
 
+import contextlib
 import hashlib
 import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from docker.errors import APIError
 
 from .images import TIME
 
@@ -45,6 +48,20 @@ def build(dockerfile: str, tag: str, *, buildkit: bool) -> None:
     )
     if done.returncode:
         raise FailedError((done.stderr or done.stdout).decode(errors="replace"))
+
+
+def remove(engine, prefix: str) -> None:
+    """Remove the images whose names begin with `prefix`, and what builds that failed left on top of them."""
+    images = {image["Id"]: image for image in engine.images(all=True)}
+    mine = [key for key, image in images.items() if any(tag.startswith(prefix) for tag in image["RepoTags"] or [])]
+    for key in mine:
+        mine += [other for other, image in images.items() if image["ParentId"] == key and other not in mine]
+    for tag in [tag for key in mine for tag in images[key]["RepoTags"] or [] if tag.startswith(prefix)]:
+        with contextlib.suppress(APIError):
+            engine.remove_image(tag)
+    for key in reversed(mine):
+        with contextlib.suppress(APIError):  # it went with the one before
+            engine.remove_image(key)
 
 
 def import_layout(layout: Path, name: str, tag: str) -> None:
@@ -92,13 +109,24 @@ def _found(info: tarfile.TarInfo, first: tarfile.TarInfo, group: str, digests: d
     )
 
 
-def differences(one: dict[str, Found], other: dict[str, Found]) -> list[str]:
-    """Return what differs, a line a path."""
-    return [
-        f"{name!r}: {one.get(name)} / {other.get(name)}"
-        for name in sorted(one.keys() | other.keys())
-        if one.get(name) != other.get(name)
-    ]
+Normal = Callable[[str, Found, Found], tuple[Found, Found]]
+
+
+def differences(ours: dict[str, Found], theirs: dict[str, Found], normal: Normal = lambda _, *both: both) -> list[str]:
+    """Return what differs, a line a path; `normal` leaves out what need not be the same.
+
+    An engine gives folders that it changed the time of the build; ours keep the time that they had.
+    """
+    lines = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        one, other = ours.get(name), theirs.get(name)
+        if one is not None and other is not None:
+            if other.kind == "5" and other.time is None:
+                one = replace(one, time=None)
+            one, other = normal(name, one, other)
+        if one != other:
+            lines.append(f"{name!r}: {one} / {other}")
+    return lines
 
 
 def copy_lines(copies: Iterable[tuple[str, str, str | None]], source: str) -> str:

@@ -143,7 +143,8 @@ def busybox_tar(*names: str) -> bytes:
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777
             archive.addfile(entry)
         entry = tarfile.TarInfo("files/own")
-        archive.addfile(entry, io.BytesIO())
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"own"))
     return data.getvalue()
 
 

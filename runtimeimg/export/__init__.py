@@ -1,0 +1,45 @@
+"""A run plan as documents and commands of other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runtimeimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtimeimg.run.plan import RunPlan
+
+TARGETS = ("pod", "deployment", "compose", "docker", "podman", "systemd-quadlet")
+
+__all__ = ["TARGETS", "export"]
+
+
+def export(
+    plan: RunPlan, target: str, *, service: bool = False, read_only: bool = False, uid: int | None = None
+) -> str:
+    """Return `plan` in the form of `target`, one of TARGETS.
+
+    `service` adds a Service to a pod or deployment, `read_only` makes their root file systems read-only, and `uid` is
+    the number of the image's user where its name does not tell it. Raises UsageError for what a target cannot express.
+    """
+    if target not in {"pod", "deployment"} and (service or read_only):
+        raise UsageError(f"a Service and a read-only root file system are for pods and deployments, not for {target}")
+    match target:
+        case "pod" | "deployment":
+            from runtimeimg.export import pod
+
+            write = pod.pod if target == "pod" else pod.deployment
+            return write(plan, service=service, read_only=read_only, uid=uid)
+        case "compose":
+            from runtimeimg.export.compose import compose_file
+
+            return compose_file(plan)
+        case "docker" | "podman":
+            from runtimeimg.export.commandline import command_lines
+
+            return command_lines(plan, target)
+        case "systemd-quadlet":
+            from runtimeimg.export.quadlet import quadlet_text
+
+            return quadlet_text(plan)
+    raise UsageError(f"export target {target!r} is not one of {', '.join(TARGETS)}")

@@ -1,0 +1,156 @@
+"""A plan as Kubernetes documents: a Pod or a Deployment, and a Service for its ports."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from runtimeimg.errors import UsageError
+from runtimeimg.export.documents import base_name, dns_label, dump, volume_names
+from runtimeimg.run.plan import RunPlan
+from runtimeimg.run.ports import Publish
+
+_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
+_LABEL = "app.kubernetes.io/name"
+
+
+def pod(plan: RunPlan, *, service: bool = False, read_only: bool = False, uid: int | None = None) -> str:
+    """Return a Pod, with `service` a Service for its ports before it.
+
+    Daemons of their own become native sidecars (init containers that restart, Kubernetes 1.29 and newer). `read_only`
+    makes the root file systems read-only. `uid` is that of the image's user where its name alone does not tell it.
+    """
+    name = base_name(plan)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {_LABEL: name}},
+        "spec": _spec(plan, read_only, uid),
+    }
+    return dump([*_service(plan, name, service), document])
+
+
+def deployment(plan: RunPlan, *, service: bool = False, read_only: bool = False, uid: int | None = None) -> str:
+    """Return a Deployment of one replica; see `pod` for the options."""
+    name = base_name(plan)
+    template = {"metadata": {"labels": {_LABEL: name}}, "spec": _spec(plan, read_only, uid)}
+    document = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "labels": {_LABEL: name}},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {_LABEL: name}}, "template": template},
+    }
+    return dump([*_service(plan, name, service), document])
+
+
+def _spec(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
+    if plan.context is not None:
+        raise UsageError(
+            "a pod cannot mount a folder of the caller's machine as running context", hint="leave out --context"
+        )
+    volumes = volume_names(plan)
+    shared: dict[str, Any] = {
+        "image": plan.image,
+        "env": _environment(plan),
+        "securityContext": _security(plan, read_only, uid) or None,
+        "volumeMounts": [{"name": name, "mountPath": path} for path, name in volumes.items()],
+    }
+    main = {
+        "name": "main",
+        **_reordered(
+            shared,
+            command=_literals(plan.argv),
+            args=_literals(plan.args if plan.argv is None else None),
+            ports=container_ports(plan.ports),
+        ),
+    }
+    daemons = [
+        {"name": daemon.name, **_reordered(shared, command=_literals(daemon.argv)), "restartPolicy": "Always"}
+        for daemon in plan.sidecars
+    ]
+    return {
+        "initContainers": daemons,
+        "containers": [main],
+        "volumes": [{"name": name, "emptyDir": {}} for name in volumes.values()],
+    }
+
+
+def _reordered(shared: dict[str, Any], **own: Any) -> dict[str, Any]:
+    return {"image": shared["image"], **own, **shared}
+
+
+def container_ports(ports: tuple[Publish, ...]) -> list[dict[str, Any]]:
+    """Return the ports of a container, each once, named by service."""
+    return [
+        {"containerPort": port.port, "name": name, "protocol": port.protocol.upper()} for port, name in _named(ports)
+    ]
+
+
+def _named(ports: tuple[Publish, ...]) -> list[tuple[Publish, str]]:
+    named: dict[str, tuple[Publish, str]] = {}
+    names: set[str] = set()
+    for port in ports:
+        if port.container_port in named:
+            continue
+        name = _port_name(port.service, port)
+        if name in names:
+            name = f"{port.protocol}-{port.port}"
+        names.add(name)
+        named[port.container_port] = (port, name)
+    return list(named.values())
+
+
+def _port_name(service: str, port: Publish) -> str:
+    """Return a port name (IANA_SVC_NAME, RFC 6335): 15 characters at the most, one of them a letter."""
+    name = dns_label(service, 15) if re.search("[a-zA-Z]", service) else ""
+    return name or f"{port.protocol}-{port.port}"
+
+
+def _service(plan: RunPlan, name: str, wanted: bool) -> list[dict[str, Any]]:
+    if not wanted:
+        return []
+    ports = [
+        {"name": called, "port": port.host_port or port.port, "targetPort": called, "protocol": port.protocol.upper()}
+        for port, called in _named(plan.ports)
+    ]
+    if not ports:
+        raise UsageError(f"image '{plan.image}' exposes no port that a Service could be for", hint="pass -p HOST:PORT")
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "labels": {_LABEL: name}},
+            "spec": {"selector": {_LABEL: name}, "ports": ports},
+        }
+    ]
+
+
+def _literal(text: str) -> str:
+    """Return `text` so that the kubelet's expansion of `$(NAME)` gives it back: each dollar doubled."""
+    return text.replace("$", "$$")
+
+
+def _literals(argv: tuple[str, ...] | None) -> list[str] | None:
+    return None if argv is None else [_literal(item) for item in argv]
+
+
+def _environment(plan: RunPlan) -> list[dict[str, str]]:
+    for name in plan.env:
+        if not _ENV_NAME.match(name):
+            raise UsageError(f"environment variable {name!r} is no name that a pod may hold")
+    return [{"name": name, "value": _literal(value)} for name, value in plan.env.items()]
+
+
+def _security(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
+    """Return what holds for sure: a kubelet can tell that a user is not root only by its number."""
+    name = plan.user.partition(":")[0]
+    number = int(name) if name.isascii() and name.isdecimal() else uid
+    security: dict[str, Any] = {}
+    if number:
+        security["runAsNonRoot"] = True
+        if not name.isdecimal():
+            security["runAsUser"] = number
+        security["allowPrivilegeEscalation"] = False
+    if read_only:
+        security["readOnlyRootFilesystem"] = True
+    return security

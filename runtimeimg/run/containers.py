@@ -1,0 +1,99 @@
+"""Containers on the Engine: made, started, waited for, signalled and removed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError
+from runtimeimg.stores.engine import Engine
+
+if TYPE_CHECKING:
+    import requests
+
+# What container runtimes say of a program that is not there or may not be run; the codes are those of `docker run`.
+_NOT_FOUND = ("executable file not found", "no such file or directory", "not a directory")
+_NOT_EXECUTABLE = ("permission denied", "exec format error", "is a directory")
+
+
+class StartFailed(RuntimeimgError):  # noqa: N818 - what happened, as with BuildFailed
+    """A container could not be started; the exit code is docker's: 127 not found, 126 not executable, else 125."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        low = message.lower()
+        is_program = "exec:" in low or "oci runtime" in low
+        if is_program and any(sign in low for sign in _NOT_FOUND):
+            self.exit_code = 127
+        elif is_program and any(sign in low for sign in _NOT_EXECUTABLE):
+            self.exit_code = 126
+        else:
+            self.exit_code = 125
+
+
+def create(engine: Engine, body: Mapping[str, Any], name: str | None = None) -> str:
+    """Create a container and return its id."""
+    with engine.call("POST", "/containers/create", params={"name": name}, body=body) as response:
+        return str(response.json()["Id"])
+
+
+def start(engine: Engine, container: str) -> None:
+    """Start a container; StartFailed says what the Engine said."""
+    try:
+        engine.call("POST", f"/containers/{container}/start", patient=True).close()
+    except RemoteError as error:
+        raise StartFailed(str(error)) from None
+    except NotFoundError as error:
+        # Engines answer 404 for a program that is not in the image, too.
+        raise StartFailed(str(error)) from None
+
+
+def wait(engine: Engine, container: str, *, removed: bool) -> requests.Response:
+    """Begin to wait for the end of a container that is not started yet; the answer's body comes at its end."""
+    condition = "removed" if removed else "next-exit"
+    return engine.call("POST", f"/containers/{container}/wait", params={"condition": condition}, patient=True)
+
+
+def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
+    """Return what the Engine knows of a container, None when there is none."""
+    try:
+        found: dict[str, Any] = engine.get(f"/containers/{container}/json")
+    except NotFoundError:
+        return None
+    return found
+
+
+def kill(engine: Engine, container: str, signal: str) -> None:
+    """Send a signal, as `TERM`; nothing happens when the container has ended."""
+    with contextlib.suppress(NotFoundError, RemoteError):  # 409: it is not running
+        engine.call("POST", f"/containers/{container}/kill", params={"signal": signal}).close()
+
+
+def stop(engine: Engine, container: str, seconds: float) -> None:
+    """Send a container its stop signal, and KILL after `seconds`; returns when it has ended."""
+    with contextlib.suppress(NotFoundError):
+        path = f"/containers/{container}/stop"
+        engine.call("POST", path, params={"t": max(0, round(seconds))}, patient=True).close()
+
+
+def resize(engine: Engine, container: str, rows: int, columns: int) -> None:
+    """Tell the container's terminal its size."""
+    with contextlib.suppress(NotFoundError, RemoteError):
+        engine.call("POST", f"/containers/{container}/resize", params={"h": rows, "w": columns}).close()
+
+
+def remove(engine: Engine, container: str) -> None:
+    """Remove a container whatever it does, with its anonymous volumes; nothing happens when it is gone."""
+    with contextlib.suppress(NotFoundError):
+        try:
+            engine.call("DELETE", f"/containers/{container}", params={"force": True, "v": True}, patient=True).close()
+        except RemoteError as error:
+            if "already in progress" not in str(error):
+                raise
+
+
+def has_init(engine: Engine) -> bool:
+    """Tell whether the Engine has the small init that it can put before a program."""
+    components = engine.get("/version").get("Components") or ()
+    return any(item.get("Name") == "docker-init" and item.get("Version") for item in components)

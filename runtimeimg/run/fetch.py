@@ -1,0 +1,73 @@
+"""The image of a run: in the Engine, or brought there first."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import replace
+
+from runtimeimg.errors import NotFoundError, UnavailableError
+from runtimeimg.image import Image, choose_platform
+from runtimeimg.oci import Location, Platform, Reference
+from runtimeimg.stores import StoreOptions, open_source
+from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
+
+
+def find(location: Location, options: StoreOptions, platform: Platform | None = None) -> Image:
+    """Return the image that `location` names, for this machine or `platform`, wherever it is; nothing is moved.
+
+    An image of the Engine is only as exact as the Engine tells at once, which is all that running it needs.
+    """
+    try:
+        return _find(location, options, platform)
+    except UnavailableError:
+        # Nothing is to be run here: without an Engine a bare name is the registry's.
+        if location.transport is not None:
+            raise
+        return _find(replace(location, transport="docker"), options, platform)
+
+
+def _find(location: Location, options: StoreOptions, platform: Platform | None) -> Image:
+    if location.transport in {None, "docker-daemon"}:
+        try:
+            return choose_platform(DaemonSource(location, options, exact=False).open(), platform)
+        except NotFoundError:
+            if location.transport == "docker-daemon":
+                raise
+    elsewhere = replace(location, transport="docker") if location.transport is None else location
+    return choose_platform(open_source(elsewhere, options).open(), platform)
+
+
+def fetch(location: Location, options: StoreOptions) -> Image:
+    """Return the Engine's image that `location` names; what is elsewhere is loaded into the Engine first.
+
+    A bare name is the Engine's own image where it has one, else the registry's. An image of a layout or archive is
+    loaded under a name made from its path, unless the Engine has the very same one already.
+    """
+    image = _find(location, options, None)
+    if image.image_id is not None:
+        return image
+    same = Location(transport="docker-daemon", image_id=str(image.config.digest))
+    name = engine_reference(location)
+    try:
+        there = DaemonSource(same, options, exact=False).open()
+    except NotFoundError:
+        there = image
+    target = Location(transport="docker-daemon", reference=name)
+    DaemonDestination(target, options).write(there)
+    return DaemonSource(target, options, exact=False).open()
+
+
+def engine_reference(location: Location) -> Reference:
+    """Return the name that an image of `location` gets in the Engine."""
+    found = location.reference
+    if found is None:
+        stem = posixpath.basename((location.path or "").rstrip("/")).lower()
+        stem = re.sub(r"\.(oci|tar|tgz|tar\.gz)\Z", "", stem)
+        stem = re.sub(r"[^a-z0-9]+", "-", stem).strip("-") or "image"
+        tag = (location.tag or "latest").rpartition(":")[2]
+        tag = re.sub(r"[^A-Za-z0-9_.-]", "-", tag)[:128].lstrip(".-") or "latest"
+        return Reference.parse(f"localhost/{stem[:100]}:{tag}")
+    if found.digest is not None:
+        return replace(found, tag=found.tag or str(found.digest).replace(":", "-")[:71], digest=None)
+    return found.tagged
