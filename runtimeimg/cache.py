@@ -8,9 +8,11 @@ moves a file's time forward, and `prune` removes those not used for longest. Sev
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ KINDS = ("toc", "file", "result", "layer")
 """Tables of contents of layers, single files out of layers, what a build came to, composed layers."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
+_LOCK = "lock"
 _KEY = re.compile(r"[0-9a-f]{16,128}\Z")
 
 
@@ -84,11 +87,12 @@ class Cache:
             os.link(path, temporary)
             self._move(temporary, self._place(kind, key))
 
-    def folder(self) -> Path:
-        """Return a folder of the cache for temporary files, on the same file system as its files."""
-        folder = self._base / "tmp"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+    @contextlib.contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """Return a context whose value is a folder on the cache's file system, removed when it is left."""
+        with tempfile.TemporaryDirectory(dir=self._folder()) as name, (Path(name) / _LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield Path(name)
 
     def info(self) -> CacheInfo:
         """Return what there is."""
@@ -99,7 +103,12 @@ class Cache:
         return CacheInfo(root=self.root, files=files, sizes=sizes)
 
     def prune(self, limit: int = 0) -> int:
-        """Remove files, those not used for longest first, until `limit` bytes are left; return the bytes removed."""
+        """Remove files, those not used for longest first, until `limit` bytes are left; return the bytes removed.
+
+        What processes that were killed left behind goes too; what others work on stays.
+        """
+        for path in self._abandoned():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         found = sorted(self._files(), key=lambda item: (item[2].st_mtime_ns, str(item[1])))
         left = sum(status.st_size for _, _, status in found)
         removed = 0
@@ -111,6 +120,18 @@ class Cache:
                 left -= status.st_size
                 removed += status.st_size
         return removed
+
+    def _folder(self) -> Path:
+        folder = self._base / "tmp"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _abandoned(self) -> Iterator[Path]:
+        """Yield temporary files and folders that no process holds a lock on any more."""
+        for path in (self._base / "tmp").glob("*"):
+            with contextlib.suppress(OSError), (path / _LOCK if path.is_dir() else path).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield path
 
     def _files(self) -> Iterator[tuple[str, Path, os.stat_result]]:
         for kind in KINDS:
@@ -125,11 +146,12 @@ class Cache:
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
-        descriptor, name = tempfile.mkstemp(dir=self.folder())
-        os.close(descriptor)
+        descriptor, name = tempfile.mkstemp(dir=self._folder())
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield Path(name)
         finally:
+            os.close(descriptor)
             Path(name).unlink(missing_ok=True)
 
     def _move(self, path: Path, place: Path) -> None:

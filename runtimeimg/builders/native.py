@@ -46,11 +46,8 @@ class NativeBuilder:
         self.check(request)
         cache = Cache(request.cache_dir) if request.cache_dir is not None and not request.no_cache else None
         try:
-            with contextlib.ExitStack() as stack:
-                parent = _temporary_parent(cache)
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="build-", dir=parent)))
-                image = _compose(request, cache, folder)
-                yield image
+            with _work_folder(cache) as folder:
+                yield _compose(request, cache, folder)
         except OSError as error:
             raise RuntimeimgError(f"build failed: {error.strerror or error} ({error.filename or 'no file'})") from error
 
@@ -166,10 +163,12 @@ def _finished(config: ImageConfig, base: Image | None, composed: Sequence[Compos
     )
 
 
-def _temporary_parent(cache: Cache | None) -> Path | None:
-    if cache is None:
-        return None
-    try:
-        return cache.folder()
-    except OSError:
-        return None
+@contextlib.contextmanager
+def _work_folder(cache: Cache | None) -> Iterator[Path]:
+    """Return a folder for the build's files: in the cache, where they may stay, or among the temporary files."""
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if cache is not None:
+            with contextlib.suppress(OSError):
+                folder = stack.enter_context(cache.work_folder())
+        yield folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runtimeimg-")))

@@ -144,7 +144,7 @@ class _Composition:
                     wanted.setdefault(ref.key, set()).add(place.entry)
         self._reader.fetch(wanted, layers)
 
-    def contents(self, inode: Inode) -> Iterator[bytes]:
+    def contents(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield the contents of a file that was fetched."""
         assert inode.place is not None
         return self._inputs.sources[inode.place.source - 1].pieces(inode)

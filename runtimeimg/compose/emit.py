@@ -47,7 +47,7 @@ def write(
     entries: list[Item],
     path: Path,
     compression: Compression,
-    contents: Callable[[Inode], Iterator[bytes]],
+    contents: Callable[[Inode], Iterator[bytes | memoryview]],
     *,
     latest: int | None,
 ) -> FileLayer:

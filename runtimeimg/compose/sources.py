@@ -31,7 +31,7 @@ class Source(Protocol):
     def find(self, pattern: str) -> list[Found]:
         """Return what a source names; NotFoundError when there is nothing."""
 
-    def pieces(self, inode: Inode) -> Iterator[bytes]:
+    def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield the contents of a file, which for layers were fetched before."""
 
 
@@ -66,7 +66,7 @@ class ImageSource:
         """Return what a source names in the merged layers."""
         return covering(self.wanted, lambda: self._find(pattern))
 
-    def pieces(self, inode: Inode) -> Iterator[bytes]:
+    def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield contents out of what the reader fetched."""
         assert inode.place is not None
         return self._reader.pieces(self._layers[inode.place.layer].key, inode.place.entry)
@@ -105,7 +105,7 @@ class FolderSource:
         except LeadsOutError:
             raise UsageError(f"source '{pattern}' leads out of folder '{self._directory.root}'") from None
 
-    def pieces(self, inode: Inode) -> Iterator[bytes]:
+    def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield a file's contents from the disk."""
         return self._directory.pieces(inode.row[0], inode.row[5])
 

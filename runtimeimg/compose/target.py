@@ -167,7 +167,7 @@ def _place(
     if there is None:
         children[name] = there = Node(inode, touched=True)
     elif (there.children is None) != (source.children is None):
-        raise BuildFailed(_clash(source, there, folder + b"/" + name))
+        raise BuildFailed(_clash(source, there, folder + b"/" + name if folder else name))
     elif there.children is None:
         children[name] = there = Node(inode, touched=True)
     else:

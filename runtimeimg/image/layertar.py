@@ -89,16 +89,23 @@ class LayerTar:
             for _ in self._pieces:  # to the end, so that the blob's digest is checked
                 pass
         except TarFormatError as error:
-            where = f"{self._name}: entry '{shown(self._path)}'" if self._path else self._name
-            raise InvalidDocumentError(f"{where}: {error}") from None
+            raise self._located(error) from None
 
     def content(self) -> Iterator[memoryview]:
         """Yield the contents of the current entry; the views are of memory that is not used again."""
-        if self._sparse is None:
-            yield from self._data(self._left)
-            return
+        try:
+            yield from self._data(self._left) if self._sparse is None else self._spread(self._sparse)
+        except TarFormatError as error:
+            raise self._located(error) from None
+
+    def _located(self, error: TarFormatError) -> InvalidDocumentError:
+        where = f"{self._name}: entry '{shown(self._path)}'" if self._path else self._name
+        return InvalidDocumentError(f"{where}: {error}")
+
+    def _spread(self, fragments: list[Fragment]) -> Iterator[memoryview]:
+        """Yield the contents of a sparse file, its holes written out."""
         at = 0
-        for offset, length in self._sparse:
+        for offset, length in fragments:
             yield from _zeros(offset - at)
             yield from self._data(length)
             at = offset + length

@@ -39,13 +39,7 @@ class Directory:
         seen: set[bytes] = set()
         links: dict[tuple[int, int], bytes] = {}
         for path in sorted(paths):
-            at = b""
-            for part in path.split(b"/")[:-1]:
-                at = at + b"/" + part if at else part
-                if at not in seen:
-                    seen.add(at)
-                    yield from self._entry(at, links)
-            for found in self._below(path):
+            for found in (*self._above(path), *self._below(path)):
                 if found not in seen:
                     seen.add(found)
                     yield from self._entry(found, links)
@@ -67,18 +61,36 @@ class Directory:
         if left:
             raise RuntimeimgError(f"file '{_text(full)}' changed while it was read")
 
+    def _above(self, path: bytes) -> Iterator[bytes]:
+        """Yield the folders above `path`, up to the first that is none: a symlink is told, but not followed."""
+        at = b""
+        for part in path.split(b"/")[:-1]:
+            at = at + b"/" + part if at else part
+            yield at
+            if not stat.S_ISDIR(self._mode(at)):
+                return
+
     def _below(self, path: bytes) -> Iterator[bytes]:
+        """Yield `path` and all that is in it, if no symlink is on the way to it."""
+        if any(not stat.S_ISDIR(self._mode(at)) for at in self._above(path)):
+            return
         stack = [path]
         while stack:
             at = stack.pop()
             yield at
             full = os.path.join(self._base, at)  # noqa: PTH118
-            if at == b"" or stat.S_ISDIR(_mode(full)):
+            if at == b"" or stat.S_ISDIR(self._mode(at)):
                 try:
                     names = sorted(os.listdir(full), reverse=True)  # noqa: PTH208 - names of bytes
                 except OSError as error:
                     raise RuntimeimgError(f"folder '{_text(full)}' cannot be read: {error.strerror}") from None
                 stack += [at + b"/" + name if at else name for name in names]
+
+    def _mode(self, path: bytes) -> int:
+        try:
+            return os.lstat(os.path.join(self._base, path)).st_mode  # noqa: PTH118
+        except OSError:
+            return 0
 
     def _entry(self, path: bytes, links: dict[tuple[int, int], bytes]) -> Iterator[Entry]:
         full = os.path.join(self._base, path)  # noqa: PTH118
@@ -102,13 +114,6 @@ class Directory:
         device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in "cb" else (0, 0)
         mtime = status.st_mtime_ns // 1_000_000_000
         yield Entry(path, kind, stat.S_IMODE(status.st_mode), 0, 0, size, mtime, target, device)
-
-
-def _mode(path: bytes) -> int:
-    try:
-        return os.lstat(path).st_mode
-    except OSError:
-        return 0
 
 
 def _text(path: bytes) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from runtimeimg import stores
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.native import NativeBuilder
 from runtimeimg.image import Image, Origin
@@ -162,7 +161,6 @@ class Composer:
         self.workspace = tmp_path
         self.options = StoreOptions()
         monkeypatch.setattr("runtimeimg.builders.native.open_source", lambda location, _: _Known(images, location))
-        self._stores = stores
 
     @contextlib.contextmanager
     def build(self, build_plan: BuildPlan, **request: object) -> Iterator[Image]:

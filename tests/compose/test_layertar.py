@@ -166,7 +166,11 @@ def test_broken_extended_headers_are_refused(record):
 
 
 def test_absolute_names_are_within_the_layer():
-    assert [entry.path for entry in entries(tar([file("//abs/./x"), folder("./"), file("./y")]))] == [b"abs/x", b"", b"y"]
+    assert [entry.path for entry in entries(tar([file("//abs/./x"), folder("./"), file("./y")]))] == [
+        b"abs/x",
+        b"",
+        b"y",
+    ]
 
 
 def test_what_follows_the_end_is_passed_over():
@@ -177,10 +181,12 @@ def test_what_follows_the_end_is_passed_over():
 def test_damaged_archives_never_crash(noise, at):
     data = bytearray(tar(SAMPLE))
     data[at : at + len(noise)] = noise
+    message = ""
     try:
         entries(bytes(data))
     except InvalidDocumentError as error:
-        assert error.message.startswith("layer sha256:x")
+        message = error.message
+    assert not message or message.startswith("layer sha256:x")
 
 
 def test_a_million_entries_take_little_memory():
@@ -202,7 +208,7 @@ def test_a_million_entries_take_little_memory():
 
 def test_more_entries_than_allowed_are_refused(monkeypatch):
     monkeypatch.setattr(layertar, "MAX_ENTRIES", 3)
-    with pytest.raises(InvalidDocumentError, match="layer sha256:x.*more than 3 entries"):
+    with pytest.raises(InvalidDocumentError, match=r"layer sha256:x.*more than 3 entries"):
         entries(tar([file(f"f{number}") for number in range(4)]))
 
 
@@ -218,12 +224,19 @@ def test_a_table_survives_being_kept():
 
 @pytest.mark.parametrize("path", [".wh.", ".wh..", ".wh...", "a/.wh.", ".wh.x/y/.wh.z"])
 def test_whiteouts_of_nothing_are_refused(path):
-    with pytest.raises(InvalidDocumentError, match="layer sha256:x: entry '.*' is not a whiteout of anything"):
+    with pytest.raises(InvalidDocumentError, match=r"layer sha256:x: entry '.*' is not a whiteout of anything"):
         toc(tar([file(path)]))
 
 
 def test_paths_through_a_symlink_of_the_same_layer_come_to_lie_where_it_leads():
-    items = [symlink("lib", "usr/lib"), file("lib/x"), symlink("up", "../../lib"), file("up/y"), file("lib"), file("lib2")]
+    items = [
+        symlink("lib", "usr/lib"),
+        file("lib/x"),
+        symlink("up", "../../lib"),
+        file("up/y"),
+        file("lib"),
+        file("lib2"),
+    ]
     assert [row[0] for row in toc(tar(items)).rows()] == [b"lib", b"usr/lib/x", b"up", b"usr/lib/y", b"lib", b"lib2"]
 
 
