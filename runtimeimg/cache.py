@@ -108,7 +108,10 @@ class Cache:
         What processes that were killed left behind goes too; what others work on stays.
         """
         for path in self._abandoned():
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         found = sorted(self._files(), key=lambda item: (item[2].st_mtime_ns, str(item[1])))
         left = sum(status.st_size for _, _, status in found)
         removed = 0

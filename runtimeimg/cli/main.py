@@ -78,11 +78,10 @@ def main() -> NoReturn:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     debug = "--debug" in sys.argv[1:]
     try:
-        cli.main(prog_name="runtimeimg", standalone_mode=False)
+        # Without its standalone mode click returns the code of an early exit instead of raising it.
+        returned = cli.main(prog_name="runtimeimg", standalone_mode=False)
         sys.stdout.flush()
-        code = 0
-    except click.exceptions.Exit as error:
-        code = error.exit_code
+        code = returned if isinstance(returned, int) else 0
     except click.ClickException as error:
         error.show()
         code = error.exit_code
