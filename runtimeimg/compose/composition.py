@@ -20,6 +20,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from runtimeimg.compose import emit
@@ -76,20 +77,27 @@ class Composed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    items: list[emit.Item]
+    """A layer to be written: the entries, which may be asked for again and again, and what they are the result of."""
+
+    items: Callable[[], Iterable[emit.Item]]
     lines: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return next(iter(self.items()), None) is None
 
 
 def compose(inputs: Inputs, settings: Settings, reader: Reader, folder: Path) -> tuple[Composed, ...]:
     """Return the layers that the plan's copies make, written to files in `folder`; none when they change nothing."""
     work = _Composition(inputs, settings, reader)
     work.load()
-    drafts = [draft for draft in work.drafts() if draft.items]
+    drafts = [draft for draft in work.drafts() if not draft.is_empty]
     work.fetch(drafts)
     composed = []
     for number, draft in enumerate(drafts):
         path = folder / f"layer-{number}"
-        layer = emit.write(draft.items, path, settings.compression, work.contents, latest=settings.latest)
+        layer = emit.write(draft.items(), path, settings.compression, work.contents, latest=settings.latest)
         composed.append(Composed(layer=layer, lines=draft.lines))
     return tuple(composed)
 
@@ -134,7 +142,7 @@ class _Composition:
         layers: dict[str, LayerRef] = {}
         wanted: dict[str, set[int]] = {}
         for draft in drafts:
-            for item in draft.items:
+            for item in draft.items():
                 place, row = item.inode.place, item.inode.row
                 if place is None or place.source == BASE or row[1] != FILE or not row[5]:
                     continue
@@ -146,8 +154,9 @@ class _Composition:
 
     def contents(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield the contents of a file that was fetched."""
-        assert inode.place is not None
-        return self._inputs.sources[inode.place.source - 1].pieces(inode)
+        place = inode.place
+        assert place is not None
+        return self._inputs.sources[place.source - 1].pieces(inode)
 
     def _attempt(self) -> list[_Draft]:
         """Do the copies to a fresh tree of the base."""
@@ -161,7 +170,8 @@ class _Composition:
                 target.copy(found, copy.destination, owner)
             lines.append(copy_line(copy))
             if self._settings.layer_per_copy:
-                drafts.append(_Draft(items=emit.items(target.root), lines=tuple(lines)))
+                listed = list(emit.items(target.root))
+                drafts.append(_Draft(items=partial(iter, listed), lines=tuple(lines)))
                 target.settle()
                 lines.clear()
         if self._plan.work_dir is not None:
@@ -169,7 +179,7 @@ class _Composition:
                 if target.missing(self._plan.work_dir):
                     target.make_work_dir(self._plan.work_dir, self._owner(self._user))
                     lines.append(f"WORKDIR {self._plan.work_dir}")
-        drafts.append(_Draft(items=emit.items(target.root), lines=tuple(lines)))
+        drafts.append(_Draft(items=partial(emit.items, target.root), lines=tuple(lines)))
         return drafts
 
     def _base_tree(self) -> Tree:
@@ -190,14 +200,15 @@ class _Composition:
             _, node = covering(wanted, lambda: merge(tables, wanted, BASE).resolve(path))
         except NotADirectoryError:
             return b""
-        if node is None or node.inode.kind != FILE or node.inode.place is None:
+        place = node.inode.place if node is not None and node.inode.kind == FILE else None
+        if node is None or place is None:
             return b""
         size: int = node.inode.row[5]
         if size > MAX_FILE:
             raise InvalidDocumentError(f"'/{path.decode()}' of the base image is larger than {MAX_FILE >> 20} MiB")
-        return self._small_file(node.inode.place)
+        return self._small_file(place, size)
 
-    def _small_file(self, place: Place) -> bytes:
+    def _small_file(self, place: Place, size: int) -> bytes:
         """Return contents out of a base layer; they are kept, so that the layer is not read for them again."""
         ref, cache = self._base[place.layer], self._reader.cache
         key = hashlib.sha256(f"{ref.key} {place.entry}".encode()).hexdigest()
@@ -205,7 +216,7 @@ class _Composition:
         if kept is not None:
             return kept
         self._reader.fetch({ref.key: [place.entry]}, {ref.key: ref})
-        data = b"".join(self._reader.pieces(ref.key, place.entry))
+        data = b"".join(self._reader.pieces(ref.key, place.entry, size))
         if cache:
             cache.put("file", key, data)
         return data

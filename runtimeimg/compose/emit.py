@@ -6,14 +6,14 @@ first name with the contents, the others as links to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from runtimeimg.compose.tree import Inode, Node
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
-from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry
+from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
 from runtimeimg.image.tarwrite import END, header, padding
 
 
@@ -25,26 +25,24 @@ class Item(NamedTuple):
     link: bytes | None
 
 
-def items(root: Node) -> list[Item]:
-    """Return what is touched in a tree, in the order of the layer; the root itself is not told."""
-    found: list[Item] = []
+def items(root: Node) -> Iterator[Item]:
+    """Yield what is touched in a tree, in the order of the layer; the root itself is not told."""
     first: dict[int, bytes] = {}
     stack = [(b"", root)]
     while stack:
         path, node = stack.pop()
         if path:
             inode = node.inode
-            link = first.setdefault(id(inode), path) if inode.kind != DIRECTORY else path
-            found.append(Item(path, inode, None if link == path else link))
+            link = first.setdefault(id(inode), path) if inode.shared else path
+            yield Item(path, inode, None if link == path else link)
         if node.children:
             prefix = path + b"/" if path else b""
             touched = sorted((name for name, child in node.children.items() if child.touched), reverse=True)
             stack += [(prefix + name, node.children[name]) for name in touched]
-    return found
 
 
 def write(
-    entries: list[Item],
+    entries: Iterable[Item],
     path: Path,
     compression: Compression,
     contents: Callable[[Inode], Iterator[bytes | memoryview]],

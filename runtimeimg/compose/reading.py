@@ -34,6 +34,7 @@ from runtimeimg.image.toc import Toc, TocBuilder
 _AT_ONCE = 2
 _CHUNK = 1 << 20
 _DEPTH = 3
+_MAX_FILES = 1 << 16
 
 Keep = Callable[[bytes], bool]
 """Tells of a path whether its contents are wanted."""
@@ -63,7 +64,7 @@ class Reader:
     account: Account
     folder: Path | None = None
     tocs: dict[str, Toc] = field(default_factory=dict)
-    _contents: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
+    _contents: dict[str, dict[int, int]] = field(default_factory=dict)
     _files: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _window: bytes = b""
@@ -92,7 +93,7 @@ class Reader:
     def fetch(self, wanted: Mapping[str, Collection[int]], layers: Mapping[str, LayerRef]) -> None:
         """Read contents by layer key and index in its table, those that were not taken along before."""
         missing = {
-            key: frozenset(index for index in indexes if (key, index) not in self._contents)
+            key: frozenset(index for index in indexes if index not in self._contents.get(key, ()))
             for key, indexes in wanted.items()
         }
         self._each(
@@ -100,12 +101,12 @@ class Reader:
             lambda ref: self._read_some(ref, missing[ref.key]),
         )
 
-    def pieces(self, key: str, index: int) -> Iterator[bytes | memoryview]:
-        """Yield the contents of an entry that was fetched; to be called from one thread only.
+    def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
+        """Yield the contents, `size` bytes, of an entry that was fetched; to be called from one thread only.
 
         Files are wanted in about the order that they were taken in, so many come out of one read of the disk.
         """
-        number, offset, size = self._contents[key, index]
+        offset, number = divmod(self._contents[key][index], _MAX_FILES)
         while size:
             start = offset - self._window_at
             if number != self._window_of or not 0 <= start < len(self._window):
@@ -175,8 +176,11 @@ class Reader:
         with self._lock:
             number = len(self._files)
             self._files.append(spool.keep())
-        for index, offset, size in spool.pieces:
-            self._contents[key, index] = (number, offset, size)
+            if number >= _MAX_FILES:
+                raise RuntimeimgError(f"more than {_MAX_FILES} layers have to be read")
+            known = self._contents.setdefault(key, {})
+            for index, offset in spool.offsets.items():
+                known[index] = offset * _MAX_FILES + number
 
 
 _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
@@ -196,7 +200,7 @@ class _Spool:
     def __init__(self, folder: Path | None) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=_CHUNK)  # noqa: SIM115 - closed by __exit__
         self._at = 0
-        self.pieces: list[tuple[int, int, int]] = []
+        self.offsets: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -206,12 +210,11 @@ class _Spool:
 
     def take(self, index: int, archive: LayerTar) -> None:
         """Write the contents of the archive's current entry."""
-        start = self._at
+        self.offsets[index] = self._at
         write = self._file.write
         for view in archive.content():
             write(view)
             self._at += len(view)
-        self.pieces.append((index, start, self._at - start))
 
     def keep(self) -> int:
         """Return a descriptor of the file that stays open."""

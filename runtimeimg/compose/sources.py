@@ -68,8 +68,9 @@ class ImageSource:
 
     def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield contents out of what the reader fetched."""
-        assert inode.place is not None
-        return self._reader.pieces(self._layers[inode.place.layer].key, inode.place.entry)
+        place = inode.place
+        assert place is not None
+        return self._reader.pieces(self._layers[place.layer].key, place.entry, inode.row[5])
 
     def _find(self, pattern: str) -> list[Found]:
         # A tree that was made for less is made anew; nodes found in it before stay good.
@@ -122,6 +123,7 @@ class _FolderTable:
     """The entries of a folder below some paths, read from the disk when they are asked for."""
 
     whiteouts = 0
+    has_paths = True
 
     def __init__(self, directory: Directory, paths: Iterable[bytes]) -> None:
         self._directory = directory

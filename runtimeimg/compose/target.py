@@ -158,12 +158,12 @@ def _place(
     `copied` maps inodes of the source to their copies: hard links within one copied folder stay hard links.
     """
     there = children.get(name)
-    inode = copied.get(id(source.inode))
-    if inode is None:
-        row = source.inode.row
-        inode = copied[id(source.inode)] = Inode(
-            row if owner is None else (*row[:3], *owner, *row[5:]), source.inode.place
-        )
+    inode = source.inode
+    if owner is not None or inode.shared:
+        inode = copied.get(id(source.inode)) or source.inode.copied(owner)
+        if source.inode.shared:
+            inode.shared = True
+            copied[id(source.inode)] = inode
     if there is None:
         children[name] = there = Node(inode, touched=True)
     elif (there.children is None) != (source.children is None):

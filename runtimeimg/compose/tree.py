@@ -8,8 +8,9 @@ happens once or twice where symlinks lead elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK, SYMLINK
 from runtimeimg.image.toc import OPAQUE, WHITEOUT, Row
 
@@ -89,19 +90,36 @@ class Place(NamedTuple):
 
 
 class Inode:
-    """What a path leads to; hard links share one. `row` is that of a table, `place` None where no layer holds it."""
+    """What a path leads to; hard links share one, and `shared` says that there are some.
 
-    __slots__ = ("place", "row")
+    `row` is that of a table, its path left out where the contents are found by place. There may be a million of
+    these, so the place is kept as one number.
+    """
+
+    __slots__ = ("_place", "row", "shared")
 
     def __init__(self, row: Row, place: Place | None) -> None:
         self.row = row
-        self.place = place
+        self.shared = False
+        self._place = -1 if place is None else (place.source << 32 | place.layer) << 32 | place.entry
 
     @property
     def kind(self) -> str:
         """One of the kinds of layertar, never a hard link."""
         kind: str = self.row[1]
         return kind
+
+    @property
+    def place(self) -> Place | None:
+        """Where the contents are, None for what no layer holds."""
+        packed, low = self._place, 0xFFFFFFFF
+        return None if packed < 0 else Place(packed >> 64, packed >> 32 & low, packed & low)
+
+    def copied(self, owner: tuple[int, int] | None) -> Inode:
+        """Return one of the same contents that is not shared, with another owner if one is given."""
+        inode = Inode(self.row if owner is None else (*self.row[:3], *owner, *self.row[5:]), None)
+        inode._place = self._place  # noqa: SLF001 - its own kind
+        return inode
 
 
 class Node:
@@ -198,11 +216,19 @@ class Table(Protocol):
     """What a tree is merged from: a Toc, or the entries of a folder."""
 
     @property
+    def has_paths(self) -> bool:
+        """Whether contents are found by path rather than by place."""
+
+    @property
     def whiteouts(self) -> int:
         """How many whiteouts there are among the rows."""
 
     def rows(self) -> Iterator[Row]:
         """Yield the entries."""
+
+
+MAX_NODES = 1_000_000
+"""Names in one tree; it is in memory, at about half a kilobyte each."""
 
 
 def merge(
@@ -211,11 +237,11 @@ def merge(
     """Return the tree that `layers`, base first, make together; `source` is put into the places of its contents.
 
     NeedsMoreError names the targets of hard links that are not covered. Without `contents` they are not needed, and
-    such a link counts as a file of its own.
+    such a link counts as a file of its own. Raises InvalidDocumentError beyond MAX_NODES.
     """
     tree = Tree(wanted, strict=strict)
     for number, toc in enumerate(layers):
-        merger = _Merger(tree, source, number, contents=contents)
+        merger = _Merger(tree, source, number, contents=contents, paths=toc.has_paths)
         merger.apply(toc)
         if merger.uncovered:
             raise NeedsMoreError(merger.uncovered)
@@ -225,25 +251,33 @@ def merge(
 class _Merger:
     """Applies one layer to a tree."""
 
-    def __init__(self, tree: Tree, source: int, layer: int, *, contents: bool) -> None:
+    def __init__(self, tree: Tree, source: int, layer: int, *, contents: bool, paths: bool) -> None:
         self.uncovered: list[bytes] = []
         self._contents = contents
+        self._paths = paths
         self._root = tree.root
         self._wanted = tree.wanted
         self._source = source
         self._layer = layer
         self._parent = b""
         self._folder = tree.root
+        self._same: dict[Any, Any] = {}
 
     def apply(self, toc: Table) -> None:
         """Remove what the layer's whiteouts hide, whatever their place in the archive, then add its entries."""
         covers = self._wanted.covers
+        added = 0
         if toc.whiteouts:
             for row in toc.rows():
                 if row[1] in (WHITEOUT, OPAQUE) and covers(row[0]):
                     self._remove(row[0], below=row[1] == OPAQUE)
         for index, row in enumerate(toc.rows()):
             if covers(row[0]) and row[1] not in (WHITEOUT, OPAQUE):
+                added += 1
+                if added > MAX_NODES:
+                    raise InvalidDocumentError(
+                        f"more than {MAX_NODES} files are wanted of one layer", hint="copy them in several images"
+                    )
                 self._add(row, index)
 
     def _remove(self, path: bytes, *, below: bool) -> None:
@@ -265,23 +299,31 @@ class _Merger:
         path: bytes = row[0]
         if not path:
             if row[1] == DIRECTORY:
-                self._root.inode = Inode(row, None)
+                self._root.inode = self._inode(row, index)
             return
         parent, _, name = path.rpartition(b"/")
         children = self._children(parent)
         present = children.get(name)
         if row[1] == DIRECTORY and present is not None and present.children is not None:
-            present.inode = Inode(row, Place(self._source, self._layer, index))
+            present.inode = self._inode(row, index)
             return
         if row[1] == HARDLINK:
             inode = self._linked(row)
             if inode is None:
                 return
         else:
-            inode = Inode(row, Place(self._source, self._layer, index))
+            inode = self._inode(row, index)
         children[name] = Node(inode)
         if present is not None and present.children is not None:
             self._parent, self._folder = b"", self._root
+
+    def _inode(self, row: Row, index: int) -> Inode:
+        """Return an inode that keeps little: values that many rows share are kept once, and no path where not needed."""
+        path, kind, mode, uid, gid, size, mtime, target, device, xattrs = row
+        same = self._same.setdefault
+        values = (kind, same(mode, mode), same(uid, uid), same(gid, gid), size, same(mtime, mtime), target)
+        kept = (path if self._paths else b"", *values, same(device, device), xattrs)
+        return Inode(kept, Place(self._source, self._layer, index))
 
     def _linked(self, row: Row) -> Inode | None:
         """Return the inode that a hard link shares, with the owner and times that the link's own entry gives.
@@ -300,6 +342,7 @@ class _Merger:
         if node is None or node.children is not None:
             return None
         inode = node.inode
+        inode.shared = True
         inode.row = (*inode.row[:2], *row[2:5], inode.row[5], row[6], *inode.row[7:])
         return inode
 

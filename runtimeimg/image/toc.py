@@ -9,6 +9,7 @@ happens when an engine unpacks it; what the paths mean to lower layers is for th
 from __future__ import annotations
 
 import struct
+from sys import intern
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ class Toc:
     """The entries of one layer in the archive's order; the place of an entry in it is its index."""
 
     __slots__ = ("_chunks", "count", "whiteouts")
+    has_paths = False
 
     def __init__(self, chunks: list[bytes], *, count: int, whiteouts: int) -> None:
         self._chunks = chunks
@@ -50,7 +52,8 @@ class Toc:
         for chunk in self._chunks:
             unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=MAX_BYTES)
             unpacker.feed(module.decompress(chunk))
-            yield from unpacker
+            for row in unpacker:
+                yield (row[0], intern(row[1]), *row[2:])
 
     def to_bytes(self) -> bytes:
         """Return the table for keeping."""

@@ -1,6 +1,5 @@
 """TLS: certificates are checked, and an authority of one's own can be named."""
 
-import shutil
 import ssl
 import subprocess
 import threading
@@ -16,6 +15,8 @@ from runtimeimg.oci import Reference
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.registry import RegistrySource, http
 
+pytestmark = pytest.mark.openssl
+
 
 class _Nothing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
@@ -30,8 +31,6 @@ class _Nothing(BaseHTTPRequestHandler):
 @pytest.fixture
 def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A registry that speaks TLS with a certificate of its own making, and holds nothing."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not on PATH; it makes the certificate")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],

@@ -42,7 +42,7 @@ def test_a_daemon_needs_words() -> None:
         wrap([["x"], []], ["y"])
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not on PATH")
+@pytest.mark.shellcheck
 @pytest.mark.parametrize("count", [1, 2, 11])
 def test_shellcheck_finds_nothing(count: int) -> None:
     script = wrap([["x", "y"]] * count, ["z"])[2]
