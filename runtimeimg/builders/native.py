@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from runtimeimg.builders.base import BuildRequest
+from runtimeimg.builders.shell import require_shell
 from runtimeimg.cache import Cache
 from runtimeimg.compose import results
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
@@ -47,7 +48,9 @@ class NativeBuilder:
         cache = Cache(request.cache_dir) if request.cache_dir is not None and not request.no_cache else None
         try:
             with _work_folder(cache) as folder:
-                yield _compose(request, cache, folder)
+                image = _compose(request, cache, folder)
+                require_shell(image, request)
+                yield image
         except OSError as error:
             raise RuntimeimgError(f"build failed: {error.strerror or error} ({error.filename or 'no file'})") from error
 

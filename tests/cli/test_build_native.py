@@ -126,6 +126,17 @@ def test_a_source_that_is_not_there_is_named_by_its_line(spec: Path, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_daemons_need_a_shell(spec: Path, tmp_path: Path) -> None:
+    spec.write_text(spec.read_text().replace("daemons: []", "daemons: [[redis-server]]"))
+    done = run("build", str(spec), "-o", f"oci:{tmp_path / 'out'}", cache=tmp_path / "c")
+    assert done.returncode == 2
+    assert "spec.runtime.daemons: the image has no '/bin/sh'" in done.stderr
+    built(str(spec), "--no-supervise", "-o", f"oci:{tmp_path / 'out'}:1", cache=tmp_path / "c")
+    found = inspect(f"oci:{tmp_path / 'out'}:1", cache=tmp_path / "c")
+    assert found["graph"]["daemons"] == [["redis-server"]]  # type: ignore[index]
+    assert found["config"]["Entrypoint"] == ["/app/run"]  # type: ignore[index]
+
+
 def test_the_same_digest_in_other_circumstances(tmp_path: Path) -> None:
     digests = set()
     circumstances = [
