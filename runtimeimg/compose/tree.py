@@ -118,7 +118,7 @@ class Inode:
     def copied(self, owner: tuple[int, int] | None) -> Inode:
         """Return one of the same contents that is not shared, with another owner if one is given."""
         inode = Inode(self.row if owner is None else (*self.row[:3], *owner, *self.row[5:]), None)
-        inode._place = self._place  # noqa: SLF001 - its own kind
+        inode._place = self._place
         return inode
 
 
@@ -276,7 +276,7 @@ class _Merger:
                 added += 1
                 if added > MAX_NODES:
                     raise InvalidDocumentError(
-                        f"more than {MAX_NODES} files are wanted of one layer", hint="copy them in several images"
+                        f"more than {MAX_NODES} files are wanted of one layer", hint="copy less of it"
                     )
                 self._add(row, index)
 
@@ -318,7 +318,7 @@ class _Merger:
             self._parent, self._folder = b"", self._root
 
     def _inode(self, row: Row, index: int) -> Inode:
-        """Return an inode that keeps little: values that many rows share are kept once, and no path where not needed."""
+        """Return an inode that takes little memory: equal values are kept once, the path only where it is needed."""
         path, kind, mode, uid, gid, size, mtime, target, device, xattrs = row
         same = self._same.setdefault
         values = (kind, same(mode, mode), same(uid, uid), same(gid, gid), size, same(mtime, mtime), target)

@@ -9,8 +9,8 @@ happens when an engine unpacks it; what the paths mean to lower layers is for th
 from __future__ import annotations
 
 import struct
-from sys import intern
 from collections.abc import Iterator
+from sys import intern
 from typing import Any
 
 from runtimeimg.errors import InvalidDocumentError

@@ -37,17 +37,24 @@ class Found:
 
 
 def build(dockerfile: str, tag: str, *, buildkit: bool) -> None:
-    """Build a Dockerfile without context; raise FailedError with the output."""
-    environment = {**os.environ, "DOCKER_BUILDKIT": "1" if buildkit else "0"}
-    done = subprocess.run(
-        [DOCKER, "build", "-q", "--no-cache", "-t", tag, "-"],
-        input=dockerfile.encode(),
-        env=environment,
-        capture_output=True,
-        check=False,
-    )
+    """Build a Dockerfile without context; raise FailedError with the output.
+
+    BuildKit of Docker 20.10 sometimes gives up on many copies out of one image at once, with a message of its own that
+    tells nothing of the copies; it is asked again then.
+    """
+    for _ in range(5):
+        done = subprocess.run(
+            [DOCKER, "build", "-q", "--no-cache", "-t", tag, "-"],
+            input=dockerfile.encode(),
+            env={**os.environ, "DOCKER_BUILDKIT": "1" if buildkit else "0"},
+            capture_output=True,
+            check=False,
+        )
+        output = (done.stderr or done.stdout).decode(errors="replace")
+        if done.returncode == 0 or "flightcontrol: exceeded retry timeout" not in output:
+            break
     if done.returncode:
-        raise FailedError((done.stderr or done.stdout).decode(errors="replace"))
+        raise FailedError(output)
 
 
 def remove(engine, prefix: str) -> None:
