@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 CASES = sorted(path for path in (ROOT / "tests" / "cases").iterdir() if path.is_dir())
 BAD = [path for path in CASES if path.name.startswith("bad-")]
 GOOD = [path for path in CASES if path not in BAD]
-SAMPLES = sorted((ROOT / "samples").glob("*/build.yaml"))
+# A Build for a cluster that says everything in paramValues has no spec.runtime: tests/strategy checks that one.
+SAMPLES = [path for path in sorted((ROOT / "samples").glob("*/build.yaml")) if "  runtime:" in path.read_text()]
 UPDATE = os.environ.get("UPDATE_CASES") == "1"
 
 
