@@ -8,16 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from made import contents_of, digests, docker_schema2, image, index, read, read_image, write
-from referencing import Registry
-from referencing.jsonschema import DRAFT4
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RuntimeimgError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin, choose_platform
 from runtimeimg.oci import Platform
 from runtimeimg.stores import StoreOptions, files, layoutfiles
+from tests.published import validate
 
 
 def entries(root: Path) -> list[dict[str, Any]]:
@@ -341,24 +339,16 @@ def test_skopeo_and_umoci_read_it(tmp_path: Path) -> None:
 def test_schemas_of_the_specification(tmp_path: Path, reference: Path) -> None:
     write(f"oci:{tmp_path}/l:example.com/web:1", image(1))
     write(f"oci:{tmp_path}/l:all", index(image(1), image(2, arch="arm64")))
-    schemas = {path.name: json.loads(path.read_text()) for path in (reference / "oci-image-spec").iterdir()}
-    validate(schemas, "image-layout-schema.json", json.loads((tmp_path / "l/oci-layout").read_text()))
-    validate(schemas, "image-index-schema.json", json.loads((tmp_path / "l/index.json").read_text()))
+    validate(reference, "image-layout-schema.json", json.loads((tmp_path / "l/oci-layout").read_text()))
+    validate(reference, "image-index-schema.json", json.loads((tmp_path / "l/index.json").read_text()))
     seen = set()
     for path in (tmp_path / "l/blobs/sha256").iterdir():
         raw = path.read_bytes()
         if raw.startswith(b"{") and (kind := json.loads(raw).get("mediaType", "")):
             name = "image-index-schema.json" if "index" in kind else "image-manifest-schema.json"
-            validate(schemas, name, json.loads(raw))
+            validate(reference, name, json.loads(raw))
             seen.add(name)
         elif raw.startswith(b'{"architecture":"a'):
-            validate(schemas, "config-schema.json", json.loads(raw))
+            validate(reference, "config-schema.json", json.loads(raw))
             seen.add("config-schema.json")
     assert len(seen) == 3
-
-
-def validate(schemas: dict[str, Any], name: str, document: Any) -> None:
-    registry: Registry[Any] = Registry(
-        retrieve=lambda uri: DRAFT4.create_resource(schemas[uri.rpartition("/")[2]])  # type: ignore[call-arg]
-    )
-    jsonschema.Draft4Validator(schemas[name], registry=registry).validate(document)
