@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 REGISTRY = "127.0.0.1:5000"
 REFERENCE = Path(os.environ.get("RUNTIMEIMG_REFERENCE") or Path(__file__).parents[2] / "shared" / "reference")
+SAMPLES = Path(__file__).parents[1] / "samples"
 PROGRAMS = ("buildah", "skopeo", "umoci", "runc", "crun", "openssl", "shellcheck")
 
 # "ci" gives the same examples in every run; "thorough" is for a long run by hand. A test that wants more than
@@ -100,6 +102,14 @@ def registry() -> str:
 def reference() -> Path:
     """Folder of the published JSON Schemas and CRDs; for tests marked `reference`."""
     return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder of the samples, with their base and builder images on the Engine; for tests marked `engine`."""
+    built = subprocess.run([SAMPLES / "build-images"], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return SAMPLES
 
 
 def _left_behind(client: docker.APIClient) -> set[str]:

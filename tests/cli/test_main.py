@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -137,9 +136,9 @@ def test_the_default_of_sigterm_is_a_clean_end(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "runtimeimg", "render", str(fifo)], stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.0)
-    child.send_signal(signal.SIGTERM)
-    _, said = child.communicate(timeout=20)
+    with fifo.open("wb"):  # waits until the child reads
+        child.send_signal(signal.SIGTERM)
+        _, said = child.communicate(timeout=60)
     assert child.returncode in {130, 2}, said
     assert "Traceback" not in said
 

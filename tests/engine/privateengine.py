@@ -87,7 +87,7 @@ class OwnEngine:
         with (self.folder / "log").open("ab") as log:
             # Out of our process group: a Ctrl-C on the tests ends it through `close` alone.
             self.process = subprocess.Popen([*argv], stdout=log, stderr=log, start_new_session=True)
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 120
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
             assert time.monotonic() < limit, "dockerd did not start"

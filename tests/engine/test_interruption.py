@@ -118,7 +118,7 @@ def test_interrupt_in_a_run_step(
     began = time.monotonic()
     driver.process.send_signal(number)
     assert driver.end() == (143 if number == signal.SIGTERM else -signal.SIGINT)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 120
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, 0.6])

@@ -22,17 +22,11 @@ from runtimeimg.runtimegraph import RuntimeGraph
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
 
-SAMPLES = Path(__file__).parents[2] / "samples"
 PREFIX = "runtimeimg-run-test"
 COMMAND = [sys.executable, "-m", "runtimeimg"]
 
 
-@pytest.fixture(scope="session")
-def samples() -> Path:
-    """Folder of the samples, with their base and builder images on the Engine."""
-    built = subprocess.run([SAMPLES / "build-images"], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    return SAMPLES
+PATIENCE = 120.0  # seconds until what should happen counts as not happening: a busy machine takes its time
 
 
 def runtimeimg(*arguments: str | Path, cwd: Path | None = None, code: int = 0, stdin: bytes = b"") -> tuple[str, str]:
@@ -63,7 +57,7 @@ class Running:
     def err(self) -> str:
         return self._err.read_text()
 
-    def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         """Wait until `condition` is true, and return what it returned; fail when the run ends before."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):
@@ -84,7 +78,7 @@ class Running:
         """What the URL answers, as soon as it does."""
         return str(self.until(lambda: fetch(url)))
 
-    def ends(self, seconds: float = 20.0) -> int:
+    def ends(self, seconds: float = PATIENCE) -> int:
         """Wait for the end and return the exit code."""
         return self.process.wait(seconds)
 

@@ -16,7 +16,7 @@ from runtimeimg.export import export
 from runtimeimg.run import RunOptions, RunPlan
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 
-from .conftest import PREFIX, fetch, runtimeimg
+from .conftest import PATIENCE, PREFIX, fetch, runtimeimg
 from .images import AWKWARD, make_image
 
 pytestmark = [pytest.mark.engine]
@@ -77,7 +77,7 @@ def test_compose_starts_the_same(
     out, _ = runtimeimg("export", image, "--to", "compose", "-e", "A=$B", "--daemons=sidecars", "--", *WORDS)
     (tmp_path / "compose.yaml").write_text(out)
     project("up", "-d")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     expected = "".join(f"{word}\n--\n" for word in WORDS)
     while (found := fetch("http://127.0.0.1:18236/words")) is None:
         assert time.monotonic() < deadline

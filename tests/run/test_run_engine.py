@@ -22,7 +22,7 @@ import yaml
 from runtimeimg.plan import CONTEXT_LABEL
 from runtimeimg.runtimegraph import ENVD_LABEL, ExposeItem, RuntimeGraph
 
-from .conftest import COMMAND, PREFIX, Running, ours, runtimeimg
+from .conftest import COMMAND, PATIENCE, PREFIX, Running, ours, runtimeimg
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("leaves_no_run")]
 
@@ -130,7 +130,7 @@ class Terminal:
         self.process = subprocess.Popen([*COMMAND, "run", *arguments], stdin=child, stdout=child, stderr=child)
         self.seen = b""
 
-    def until(self, pattern: bytes, seconds: float = 20) -> re.Match[bytes]:
+    def until(self, pattern: bytes, seconds: float = PATIENCE) -> re.Match[bytes]:
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.seen)):
             assert time.monotonic() < deadline, self.seen
@@ -207,7 +207,7 @@ def test_a_deaf_program_is_killed_after_a_while_or_at_the_second_ctrl_c(
     asked = time.monotonic()
     patient.process.send_signal(signal.SIGTERM)
     assert patient.ends() == 137
-    assert 1 <= time.monotonic() - asked < 4
+    assert time.monotonic() - asked >= 1
     hasty = running("--no-context", shell, "--", script)
     hasty.until(lambda: "ready" in hasty.out)
     hasty.process.send_signal(signal.SIGINT)
@@ -299,7 +299,7 @@ def test_a_detached_run_is_listed_read_and_stopped(supervised: str, engine: dock
     (run,) = json.loads(runtimeimg("ps", "--format", "json")[0])
     assert (run["name"], run["image"], run["attached"]) == (f"{PREFIX}-d", supervised, False)
     assert f"{PREFIX}-d" in runtimeimg("ps")[0]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while "to err" not in runtimeimg("logs", f"{PREFIX}-d")[1]:
         assert time.monotonic() < deadline
     assert runtimeimg("logs", run["run"][:6])[0] == "to out\n"
@@ -310,7 +310,7 @@ def test_a_detached_run_is_listed_read_and_stopped(supervised: str, engine: dock
     assert following.stdout
     assert following.stdout.readline() == b"to out\n"
     assert runtimeimg("stop", f"{PREFIX}-d")[0] == f"{PREFIX}-d\n"
-    assert following.communicate(timeout=20) == (b"", b"to err\n")
+    assert following.communicate(timeout=PATIENCE) == (b"", b"to err\n")
     assert ours(engine) == []
     assert runtimeimg("ps")[1] == "no runs\n"
 

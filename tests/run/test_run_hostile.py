@@ -128,22 +128,22 @@ CASES: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def base(tiny: str, engine: docker.APIClient) -> Iterator[Image]:
+def base(tiny: str) -> Image:
     image = DaemonSource(Location.parse(tiny), StoreOptions()).open()
-    yield image.with_config(image.config.with_config(Entrypoint=["echo", "started"]))
-    engine.remove_image(TAG, force=True)
+    return image.with_config(image.config.with_config(Entrypoint=["echo", "started"]))
 
 
 @pytest.fixture
-def hostile(base: Image) -> Callable[[dict[str, str]], str]:
-    """Puts the base with these labels into the Engine."""
+def hostile(base: Image, engine: docker.APIClient) -> Iterator[Callable[[dict[str, str]], str]]:
+    """Puts the base with these labels into the Engine, until the test ends."""
 
     def put(labels: dict[str, str]) -> str:
         image = base.with_config(base.config.with_config(Labels={VERSION_LABEL + ".x": "", **labels}))
         DaemonDestination(Location.parse(TAG), StoreOptions()).write(image)
         return TAG
 
-    return put
+    yield put
+    engine.remove_image(TAG, force=True)
 
 
 def test_there_are_enough_cases() -> None:

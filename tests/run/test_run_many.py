@@ -12,7 +12,7 @@ import pytest
 
 from runtimeimg.runtimegraph import RuntimeGraph
 
-from .conftest import COMMAND, ours, runtimeimg
+from .conftest import COMMAND, PATIENCE, ours, runtimeimg
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -47,7 +47,7 @@ def test_after_a_hundred_runs_nothing_is_left(
     for child in children:
         child.wait(60)
     # What a killed run had asked for may still be on its way in the Engine: it is made, then found and cleared away.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while ours(engine) and time.monotonic() < deadline:
         runtimeimg("stop", "--all", "-t", "1")
     out, err = runtimeimg("ps")

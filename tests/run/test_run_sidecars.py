@@ -12,7 +12,7 @@ import pytest
 
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 
-from .conftest import PREFIX, Running, fetch, ours, runtimeimg
+from .conftest import PATIENCE, PREFIX, Running, fetch, ours, runtimeimg
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("leaves_no_run")]
 
@@ -49,13 +49,13 @@ def _started(running: Callable[..., Running], image: str, folder: Path, *options
 def test_both_answer_and_stop_on_ctrl_c(
     image: str, running: Callable[..., Running], engine: docker.APIClient, tmp_path: Path
 ) -> None:
-    run = _started(running, image, tmp_path)
+    run = _started(running, image, tmp_path, "--stop-timeout", "100")
     assert len(ours(engine)) == 2
     run.until(lambda: "busybox-helper | " in run.err)
     asked = time.monotonic()
     run.process.send_signal(signal.SIGINT)
     assert run.ends() == 130
-    assert time.monotonic() - asked < 2
+    assert time.monotonic() - asked < 60
     assert ours(engine) == []
 
 
@@ -89,7 +89,7 @@ def test_the_end_of_the_main_command_ends_a_detached_run(image: str, engine: doc
     out, err = runtimeimg("run", "-d", "--name", name, image, cwd=tmp_path)
     assert out == f"{name}\n"
     url = next(line.split()[2] for line in err.splitlines() if line.startswith("helper"))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while fetch(f"{url}/own") != "own":
         assert time.monotonic() < deadline
     (run,) = json.loads(runtimeimg("ps", "--format", "json")[0])
@@ -140,10 +140,10 @@ def test_docker_command_lines_start_the_same(image: str, engine: docker.APIClien
     out, _ = runtimeimg("export", image, "--to", "docker", "--name", name, *publish)
     subprocess.run(["/bin/sh", "-ec", out], check=True, capture_output=True, cwd=tmp_path)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (fetch("http://127.0.0.1:18233/page"), fetch("http://127.0.0.1:18234/own")) != ("context", "own"):
             assert time.monotonic() < deadline
     finally:
         engine.stop(name, timeout=1)
     while engine.containers(all=True, filters={"name": name}):
-        assert time.monotonic() < deadline + 10
+        assert time.monotonic() < deadline + PATIENCE

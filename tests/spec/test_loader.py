@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -290,11 +289,10 @@ def test_many_problems_are_bounded() -> None:
     ],
     ids=lambda text: text[:24],
 )
+@pytest.mark.timeout(60)
 def test_hostile_documents_end_soon(body: str) -> None:
-    start = time.monotonic()
     error = failure((HEAD + body).encode())
     assert error is None or (error.exit_code == 2 and len(str(error)) < 100_000)
-    assert time.monotonic() - start < 10
 
 
 def test_long_values_are_shown_short() -> None:
