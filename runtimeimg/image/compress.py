@@ -1,24 +1,20 @@
 """Writing of layer blobs: compressed in blocks on several cores, hashed as they are made, the same bytes every time.
 
-The tar stream is cut into blocks of fixed size whatever the pieces were that it came in. A gzip blob is one member:
-each block is a deflate stream of its own that ends at a byte's boundary with a full flush, so blocks are compressed
-side by side and joined, and any gzip reader takes the result. A zstd blob has one frame for each block. Block sizes
-and levels are part of what a release promises: with them unchanged the same stream gives the same digest.
-
-Levels of gzip 1 to 3 are isal's (1 is the default: of isal's levels the best for its time on module trees, a third of
-zlib's time at level 1); 4 to 9 are zlib's.
+The tar stream is cut into blocks of fixed size whatever the pieces were that it came in. A gzip blob has one member
+for each block (RFC 1952, section 2.2), a zstd blob one frame, so blocks are compressed side by side and joined.
+Block sizes, levels and libdeflate are part of what a release promises: the same stream gives the same digest on any
+machine (docs/decisions/0005-gzip.md).
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
+import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Protocol, Self
+from typing import IO, Self
 
 from runtimeimg.errors import UsageError
 from runtimeimg.image.zstd import zstd
@@ -27,10 +23,8 @@ from runtimeimg.oci.mediatypes import oci_layer
 
 GZIP_BLOCK = 1 << 20
 ZSTD_BLOCK = 4 << 20
-_WORKERS = 2
+_WORKERS = min(8, os.cpu_count() or 2)
 _LEVELS = {"gzip": (1, 9, 1), "zstd": (1, 19, 3), "none": (0, 0, 0)}
-_GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no name, no time, no system: nothing of the machine it was made on
-_DEFLATE_END = b"\x03\0"  # an empty last block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +58,6 @@ class Packed:
     tar_size: int
 
 
-class _Deflater(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
-    def flush(self, mode: int = ..., /) -> bytes: ...
-
-
 class BlobWriter:
     """Writes a tar stream to `out` as a layer blob; a context manager, `finish` returns what it came to."""
 
@@ -79,15 +68,12 @@ class BlobWriter:
         self._compress = _compressor(compression)
         self._workers = ThreadPoolExecutor(_WORKERS)
         self._hasher = ThreadPoolExecutor(1)
-        self._pending: deque[tuple[Future[bytes], Future[None]]] = deque()
+        self._pending: deque[tuple[Future[bytes | bytearray], Future[None]]] = deque()
         self._buffer = bytearray()
         self._diff = hashlib.sha256()
-        self._crc = 0
         self._size = 0
         self._blob = hashlib.sha256()
         self._written = 0
-        if compression.name == "gzip":
-            self._emit(_GZIP_HEAD)
 
     def __enter__(self) -> Self:
         return self
@@ -105,12 +91,10 @@ class BlobWriter:
 
     def finish(self) -> Packed:
         """Write what is left and return the result."""
-        if self._buffer:
+        if self._buffer or not self._size:
             self._submit(bytes(self._buffer))
         while self._pending:
             self._drain()
-        if self._compression.name == "gzip":
-            self._emit(_DEFLATE_END + struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
         return Packed(
             descriptor=Descriptor(
                 media_type=oci_layer(self._compression.name),
@@ -123,7 +107,8 @@ class BlobWriter:
 
     def _submit(self, block: bytes) -> None:
         self._size += len(block)
-        self._pending.append((self._workers.submit(self._compress, block), self._hasher.submit(self._hash, block)))
+        hashed = self._hasher.submit(self._diff.update, block)
+        self._pending.append((self._workers.submit(self._compress, block), hashed))
         if len(self._pending) > 2 * _WORKERS:
             self._drain()
 
@@ -132,20 +117,13 @@ class BlobWriter:
         self._emit(compressed.result())
         hashed.result()
 
-    def _hash(self, block: bytes) -> None:
-        self._diff.update(block)
-        if self._compression.name == "gzip":
-            from isal import isal_zlib
-
-            self._crc = isal_zlib.crc32(block, self._crc)
-
-    def _emit(self, data: bytes) -> None:
+    def _emit(self, data: bytes | bytearray) -> None:
         self._blob.update(data)
         self._out.write(data)
         self._written += len(data)
 
 
-def _compressor(compression: Compression) -> Callable[[bytes], bytes]:
+def _compressor(compression: Compression) -> Callable[[bytes], bytes | bytearray]:
     """Return the function that compresses one block."""
     level = compression.level
     if compression.name == "none":
@@ -153,12 +131,6 @@ def _compressor(compression: Compression) -> Callable[[bytes], bytes]:
     if compression.name == "zstd":
         module = zstd()
         return lambda block: bytes(module.compress(block, level))
-    if level > 3:
-        return lambda block: _deflate(zlib.compressobj(level, zlib.DEFLATED, -15), block, zlib.Z_FULL_FLUSH)
-    from isal import isal_zlib
+    from deflate import gzip_compress
 
-    return lambda block: _deflate(isal_zlib.compressobj(level, isal_zlib.DEFLATED, -15), block, isal_zlib.Z_FULL_FLUSH)
-
-
-def _deflate(stream: _Deflater, block: bytes, flush: int) -> bytes:
-    return stream.compress(block) + stream.flush(flush)
+    return lambda block: gzip_compress(block, level)
