@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = "v1"
-KINDS = ("toc", "file", "result", "layer")
-"""Tables of contents of layers, single files out of layers, what a build came to, composed layers."""
+KINDS = ("toc", "blob", "file", "result", "layer")
+"""Tables of contents of layers, layers, single files out of layers, what a build came to, composed layers."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
 _LOCK = "lock"

@@ -14,6 +14,7 @@ from runtimeimg.compose.tree import Inode, Node
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
+from runtimeimg.image.reserving import reserving
 from runtimeimg.image.tarwrite import END, header, padding
 
 
@@ -50,7 +51,7 @@ def write(
     latest: int | None,
 ) -> FileLayer:
     """Write a layer of `entries` to the file `path`; no time in it is later than `latest` seconds."""
-    with path.open("wb") as out, BlobWriter(out, compression) as writer:
+    with reserving(path) as out, BlobWriter(out, compression) as writer:
         for item in entries:
             entry = _entry(item, latest)
             writer.write(header(entry))

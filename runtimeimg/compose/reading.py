@@ -19,16 +19,19 @@ import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
+from runtimeimg.compose.blobs import Blobs, Take
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image import Layer
 from runtimeimg.image.ahead import ahead
-from runtimeimg.image.decompress import Unfolded, raw_pieces
+from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, LayerTar
+from runtimeimg.image.reserving import reserving
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
@@ -88,7 +91,7 @@ class Reader:
         for ref in layers:
             if ref.key not in self.tocs and not self._from_cache(ref):
                 missing.setdefault(ref.key, ref)
-        self._each(list(missing.values()), lambda ref: self._read_whole(ref, keep.get(ref.key)))
+        self._each(list(missing.values()), lambda ref: partial(self._read_whole, ref, keep.get(ref.key)))
 
     def fetch(self, wanted: Mapping[str, Collection[int]], layers: Mapping[str, LayerRef]) -> None:
         """Read contents by layer key and index in its table, those that were not taken along before."""
@@ -98,7 +101,7 @@ class Reader:
         }
         self._each(
             [layers[key] for key, indexes in missing.items() if indexes],
-            lambda ref: self._read_some(ref, missing[ref.key]),
+            lambda ref: partial(self._read_some, ref, missing[ref.key]),
         )
 
     def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
@@ -127,22 +130,23 @@ class Reader:
         self.account.add(cache_hits=1)
         return True
 
-    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef], None]) -> None:
+    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef], Take]) -> None:
         if not refs:
             return
+        blobs = Blobs(self.cache, self.folder, self.account)
         if len(refs) > 1:
             refs = sorted(refs, key=lambda ref: -ref.layer.descriptor.size)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for done in [pool.submit(read, ref) for ref in refs]:
+            for done in [pool.submit(blobs.read, ref, read(ref)) for ref in refs]:
                 try:
                     done.result()
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise
 
-    def _read_whole(self, ref: LayerRef, keep: Keep | None) -> None:
+    def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
         builder = TocBuilder(ref.name)
-        with _Spool(self.folder) as spool, _unfolding(ref) as (_, unfolded):
+        with _Spool(self.folder) as spool, _unfolding(pieces, ref.name) as (_, unfolded):
             archive = LayerTar(unfolded, ref.name)
             for entry in archive:
                 path = builder.add(entry)
@@ -152,12 +156,13 @@ class Reader:
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
             self.cache.put("toc", ref.key.partition(":")[2], toc.to_bytes())
+        return bool(spool.offsets)
 
-    def _read_some(self, ref: LayerRef, indexes: frozenset[int]) -> None:
+    def _read_some(self, ref: LayerRef, indexes: frozenset[int], pieces: Iterator[bytes]) -> bool:
         """Read entries by index. Behind the last one the blob is only read to be verified, not unfolded any more."""
         left = len(indexes)
         builder = TocBuilder(ref.name)
-        with _Spool(self.folder) as spool, _unfolding(ref) as (raw, unfolded):
+        with _Spool(self.folder) as spool, _unfolding(pieces, ref.name) as (raw, unfolded):
             archive = LayerTar(unfolded, ref.name)
             for entry in archive:
                 if builder.add(entry) is not None and builder.count - 1 in indexes:
@@ -166,11 +171,11 @@ class Reader:
                     if not left:
                         break
             unfolded.close()
-            for _ in raw:
-                pass
+            raw.finish()
             if left:
                 raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=_PRUNE)
             self._adopt(ref.key, spool)
+        return True
 
     def _adopt(self, key: str, spool: _Spool) -> None:
         with self._lock:
@@ -187,18 +192,47 @@ _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
 
 
 @contextlib.contextmanager
-def _unfolding(ref: LayerRef) -> Iterator[tuple[Iterator[bytes], Generator[bytes, None, None]]]:
+def _unfolding(pieces: Iterator[bytes], name: str) -> Iterator[tuple[_Raw, Generator[bytes, None, None]]]:
     """Return the raw and the unfolded pieces of a layer, each made ahead by a thread that ends with the context."""
-    raw = ahead(raw_pieces(ref.layer.open()), _DEPTH)
-    with contextlib.closing(raw), contextlib.closing(ahead(Unfolded(raw, ref.name), _DEPTH)) as unfolded:
+    source = ahead(pieces, _DEPTH)
+    raw = _Raw(source)
+    with contextlib.closing(source), contextlib.closing(ahead(Unfolded(raw, name), _DEPTH)) as unfolded:
         yield raw, unfolded
+
+
+class _Raw:
+    """The pieces of a blob, and what went wrong with them: a thread may find that when nobody listens any more."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+
+    def finish(self) -> None:
+        """Read the rest, so that all of the blob is verified; raise what went wrong, now or before."""
+        for _ in self:
+            pass
+        if self._error is not None:
+            raise self._error
 
 
 class _Spool:
     """Contents on their way to a temporary file; they are written some mebibytes at a time."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=_CHUNK)  # noqa: SIM115 - closed by __exit__
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as nameless:
+            self._file = reserving(os.dup(nameless.fileno()))
         self._at = 0
         self.offsets: dict[int, int] = {}
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
-import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from docker.errors import APIError
 
@@ -78,20 +79,14 @@ def import_layout(layout: Path, name: str, tag: str) -> None:
     )
 
 
-def tree(engine, tag: str, top: Sequence[str]) -> dict[str, Found]:
-    """Return the files below the folders `top` of an image, as a container of it has them."""
-    container = engine.create_container(tag, ["x"])["Id"]
-    try:
-        data = io.BytesIO(b"".join(engine.export(container)))
-    finally:
-        engine.remove_container(container)
-    wanted = set(top)
+def tree(engine, tag: str, top: Collection[str] | None = None) -> dict[str, Found]:
+    """Return the files of an image, those below the folders `top` if they are given, as a container of it has them."""
     links: dict[str, list[str]] = {}
     found: dict[str, tarfile.TarInfo] = {}
     digests: dict[str, str] = {}
-    with tarfile.open(fileobj=data, errors="surrogateescape") as archive:
+    with _exported(engine, tag) as data, tarfile.open(fileobj=data, errors="surrogateescape") as archive:
         for info in archive:
-            if info.name.split("/")[0] not in wanted:
+            if top is not None and info.name.split("/")[0] not in top:
                 continue
             found[info.name] = info
             links.setdefault(info.linkname if info.islnk() else info.name, []).append(info.name)
@@ -100,6 +95,20 @@ def tree(engine, tag: str, top: Sequence[str]) -> dict[str, Found]:
     groups = {name: min(names) for names in links.values() for name in names}
     firsts = {name: first for first, names in links.items() for name in names}
     return {name: _found(info, found[firsts[name]], groups[name], digests) for name, info in found.items()}
+
+
+@contextlib.contextmanager
+def _exported(engine, tag: str) -> Iterator[IO[bytes]]:
+    """Yield the tar archive of a container's files."""
+    container = engine.create_container(tag, ["x"])["Id"]
+    try:
+        with tempfile.TemporaryFile() as file:
+            for piece in engine.export(container):
+                file.write(piece)
+            file.seek(0)
+            yield file
+    finally:
+        engine.remove_container(container)
 
 
 def _found(info: tarfile.TarInfo, first: tarfile.TarInfo, group: str, digests: dict[str, str]) -> Found:

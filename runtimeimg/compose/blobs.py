@@ -1,0 +1,91 @@
+"""Layers of registries kept on this machine: a layer that held something wanted is downloaded once.
+
+What holds nothing wanted is told by its table of contents from then on, and layers in files and Engines are here
+already: neither is kept. A kept blob is verified each time that it is read; a damaged one is fetched again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtimeimg.account import Account
+from runtimeimg.cache import Cache
+from runtimeimg.errors import IntegrityError, InvalidDocumentError
+from runtimeimg.image import Layer
+from runtimeimg.image.decompress import raw_pieces
+from runtimeimg.image.filelayer import FileLayer
+from runtimeimg.image.reserving import ReservingFile
+
+if TYPE_CHECKING:
+    from runtimeimg.compose.reading import LayerRef
+
+Take = Callable[[Iterator[bytes]], bool]
+"""Reads the pieces of a blob to their end and tells whether it held something wanted."""
+
+
+class Blobs:
+    """Blobs as they are read, by way of a cache; `folder` must be on the cache's file system."""
+
+    def __init__(self, cache: Cache | None, folder: Path | None, account: Account) -> None:
+        self._cache = cache
+        self._folder = folder
+        self._account = account
+
+    def read(self, ref: LayerRef, take: Take) -> None:
+        """Hand the blob of a layer to `take`, from the cache if it is there, else from its store."""
+        origin = ref.layer.origin
+        if self._cache is None or self._folder is None or origin is None or origin.store != "registry":
+            take(raw_pieces(ref.layer.open()))
+            return
+        digest = ref.layer.descriptor.digest.encoded
+        path = self._folder / f"blob-{digest}"
+        try:
+            if not self._from_cache(self._cache, ref.layer, path, take):
+                whole = _Copy(path)
+                if take(whole.of(raw_pieces(ref.layer.open()))) and whole.is_whole:
+                    self._cache.take_in("blob", digest, path)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _from_cache(self, cache: Cache, layer: Layer, path: Path, take: Take) -> bool:
+        descriptor = layer.descriptor
+        if not cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
+            return False
+        try:
+            take(raw_pieces(FileLayer(descriptor=descriptor, diff_id=layer.diff_id, path=path).open()))
+        except (IntegrityError, InvalidDocumentError):
+            path.unlink()
+            return False
+        self._account.add(cache_hits=1)
+        return True
+
+
+class _Copy:
+    """A file that pieces are written to as they pass; a disk that is full costs the copy, not the build."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.is_whole = False
+
+    def of(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the pieces."""
+        with contextlib.ExitStack() as stack:
+            file = None
+            with contextlib.suppress(OSError):
+                file = stack.enter_context(ReservingFile(self._path, "wb"))
+            for piece in pieces:
+                if file is not None and not _written(file, piece):
+                    file = None
+                yield piece
+        self.is_whole = file is not None
+
+
+def _written(file: FileIO, data: bytes) -> bool:
+    try:
+        return file.write(data) == len(data)
+    except OSError:
+        return False

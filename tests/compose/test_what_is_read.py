@@ -1,0 +1,129 @@
+"""What the native builder reads: each layer once, layers that hold nothing wanted never again, kept blobs first."""
+
+import pytest
+
+from runtimeimg.cache import Cache
+from runtimeimg.errors import IntegrityError
+from runtimeimg.image import Origin
+
+from .images import MemoryLayer, contents, file, folder, image, plan, symlink, tar
+
+BASE = image("base", [folder("usr")])
+
+
+def names(entries):
+    return [entry.path.decode() for entry in entries]
+
+
+def test_a_second_build_opens_no_layer_and_another_plan_only_those_that_hold_something(compose, tmp_path):
+    layers = [MemoryLayer(tar([file(f"f{number}")])) for number in range(3)]
+    base = image("base", MemoryLayer(tar([folder("usr")])))
+    composer = compose(base=base, builder=image("builder", *layers))
+    cache = tmp_path / "cache"
+
+    def opened(build_plan):
+        before = [layer.opened for layer in (*base.layers, *layers)]
+        with composer.build(build_plan, cache_dir=cache) as built:
+            assert built.layers[-1].open().read()
+        return [layer.opened - count for layer, count in zip((*base.layers, *layers), before, strict=True)]
+
+    assert opened(plan([("/f1", "/x")])) == [1, 1, 1, 1]
+    assert opened(plan([("/f1", "/x")])) == [0, 0, 0, 0]
+    assert opened(plan([("/f2", "/x")])) == [0, 0, 0, 1]
+    assert composer.options.account.to_json()["cacheHits"] == 5
+
+
+def test_base_layers_that_the_builder_has_too_are_read_once(compose):
+    shared = MemoryLayer(tar([folder("usr"), file("usr/x")]))
+    composer = compose(base=image("base", shared), builder=image("builder", shared, [file("y")]))
+    assert names(composer.entries([("/usr/x", "/usr/z")])) == ["usr", "usr/z"]
+    assert shared.opened == 1
+
+
+def test_link_does_not_look_into_the_base(compose):
+    base = image("base", [symlink("lib", "usr/lib"), folder("usr")])
+    composer = compose(base=base, builder=image("builder", [file("x")]))
+    assert names(composer.entries([("/x", "/lib/x")], options={"link": "true"})) == ["lib", "lib/x"]
+    assert [layer.opened for layer in base.layers] == [0]
+
+
+def test_a_damaged_cache_is_made_again(compose, tmp_path):
+    composer = compose(base=BASE, builder=image("builder", [file("x")]))
+    first = composer.entries([("/x", "/y")], cache_dir=tmp_path / "cache")
+    for path in (tmp_path / "cache").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert composer.entries([("/x", "/y", "0")], cache_dir=tmp_path / "cache") == first
+
+
+# Layers of registries are kept
+
+
+def registry_layer(*items):
+    layer = MemoryLayer(tar(items))
+    layer.origin = Origin(store="registry", place="registry.example/app")
+    return layer
+
+
+@pytest.fixture
+def fat():
+    """The layer that a builder's next image has too."""
+    return registry_layer(file("app/module", b"module"))
+
+
+@pytest.fixture
+def built(compose, tmp_path, fat):
+    """Call it with a builder's top layer: builds on `fat`, returns the new layer's files."""
+
+    def build(top, cache=tmp_path / "cache"):
+        composer = compose(base=BASE, builder=image("builder", fat, top))
+        with composer.build(plan([("/app", "/app")]), cache_dir=cache) as made:
+            return contents(made.layers[-1])
+
+    return build
+
+
+def test_a_layer_that_held_something_is_downloaded_once(built, fat, tmp_path):
+    assert built(registry_layer(file("app/main", b"1"))) == {b"app/main": b"1", b"app/module": b"module"}
+    assert built(registry_layer(file("app/main", b"2"))) == {b"app/main": b"2", b"app/module": b"module"}
+    assert fat.opened == 1
+    assert Cache(tmp_path / "cache").info().files["blob"] == 3
+
+
+def test_a_layer_that_held_nothing_is_not_kept(built, tmp_path):
+    built(registry_layer(file("etc/x")))
+    assert Cache(tmp_path / "cache").info().files["blob"] == 1
+
+
+def test_layers_of_this_machine_are_not_kept(built, fat, tmp_path):
+    fat.origin = Origin(store="file", place="/somewhere")
+    built(MemoryLayer(tar([file("app/main")])))
+    assert Cache(tmp_path / "cache").info().files["blob"] == 0
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1] + b"?", lambda data: data[:-1], lambda _: b""])
+def test_a_damaged_blob_is_downloaded_again(built, fat, tmp_path, damage):
+    built(registry_layer(file("app/main", b"1")))
+    for path in (tmp_path / "cache" / "v1" / "blob").rglob("*"):
+        if path.is_file():
+            path.write_bytes(damage(path.read_bytes()))
+    assert built(registry_layer(file("app/main", b"2"))) == {b"app/main": b"2", b"app/module": b"module"}
+    assert fat.opened == 2
+    assert built(registry_layer(file("app/main", b"3")))[b"app/main"] == b"3"
+    assert fat.opened == 2
+
+
+def test_a_blob_that_is_not_what_its_digest_says_is_not_kept(built, fat, tmp_path):
+    fat.blob = fat.blob[:-1] + b"?"
+    with pytest.raises(IntegrityError):
+        built(registry_layer(file("app/main")))
+    assert Cache(tmp_path / "cache").info().files["blob"] <= 1
+    assert not list((tmp_path / "cache" / "v1" / "tmp").iterdir())
+
+
+def test_a_blob_that_cannot_be_written_costs_no_build(built, fat, tmp_path, monkeypatch):
+    monkeypatch.setattr("runtimeimg.compose.blobs._written", lambda *_: False)
+    assert built(registry_layer(file("app/main")))
+    assert Cache(tmp_path / "cache").info().files["blob"] == 0
+    assert built(registry_layer(file("app/other")))
+    assert fat.opened == 2
