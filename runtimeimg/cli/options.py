@@ -29,6 +29,16 @@ _STORE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 )
 
 
+def in_place_of(command: F, wrapper: Any, options: Iterable[Callable[[Any], Any]]) -> F:
+    """Return `wrapper` as the command that `command` is, with more options."""
+    wrapper.__name__, wrapper.__doc__ = command.__name__, command.__doc__
+    wrapper.__click_params__ = list(getattr(command, "__click_params__", []))
+    for add in reversed(tuple(options)):
+        wrapper = add(wrapper)
+    result: F = wrapper
+    return result
+
+
 def store_options(command: F) -> F:
     """Add the options that say how registries are reached; they arrive as one argument, `stores`."""
 
@@ -55,13 +65,7 @@ def store_options(command: F) -> F:
 
         return command(*args, stores=make, **kwargs)
 
-    wrapped: Any = with_stores
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))
-    for add in reversed(_STORE_OPTIONS):
-        wrapped = add(wrapped)
-    result: F = wrapped
-    return result
+    return in_place_of(command, with_stores, _STORE_OPTIONS)
 
 
 spec_argument = click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")

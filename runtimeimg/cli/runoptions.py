@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.options import F, in_place_of
 from runtimeimg.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.run import ContextChoice, RunOptions
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.argument("image"),
@@ -59,13 +58,7 @@ def run_options(command: F) -> F:
 
         return command(*args, image=image, run=make, **kwargs)
 
-    wrapped: Any = with_run
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    result: F = wrapped
-    return result
+    return in_place_of(command, with_run, _OPTIONS)
 
 
 def _options(
