@@ -6,12 +6,11 @@ import contextlib
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -44,13 +43,12 @@ class Tool:
 
     def build(self, builder: str, target: str) -> Sample:
         """Build the runtime image from the builder image `builder` and push it as `target`."""
+        commands, environment = self.commands(builder, target), self.environment()
         began = time.perf_counter()
-        with peak_of_process_group() as peak:
-            for command in self.commands(builder, target):
-                done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False)
-                if done.returncode:
-                    sys.exit(f"{command}: {done.stderr[-2000:]}")
-        return Sample(seconds=time.perf_counter() - began, peak_mib=peak[0], moved=self.moved())
+        peaks = [finished(command, environment) for command in commands]
+        seconds = time.perf_counter() - began
+        peaks += [resident(pid) for pid in descendants(os.getpid())]
+        return Sample(seconds=seconds, peak_mib=max(peaks), moved=self.moved())
 
     def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
         """The commands of one build."""
@@ -79,18 +77,33 @@ class Native(Tool):
 
     def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
         """Build and push in one."""
-        command = [sys.executable, "-m", "runtimeimg", "build", str(ROOT / "benchmarks" / "build.yaml")]
+        command = [sys.executable, "-m", "runtimeimg", "build", str(self.spec())]
         command += ["--builder", "native", "--builder-image", f"docker://{builder}", "-t", target, "--push"]
         return [[*command, "--progress", "quiet", "--metadata-file", str(self.folder / "metadata.json")]]
 
+    def spec(self) -> Path:
+        """The spec to build."""
+        return ROOT / "benchmarks" / "build.yaml"
+
     def environment(self) -> dict[str, str]:
-        """A cache of its own."""
-        return {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "PYTHONPATH": str(ROOT)}
+        """A cache of its own, and Python as it is installed."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "XDG_CACHE_HOME": str(self.folder / "cache"), "PYTHONPATH": str(ROOT)}
 
     def moved(self) -> Mapping[str, int]:
         """The account of the build."""
         moved: Mapping[str, int] = json.loads((self.folder / "metadata.json").read_text())["moved"]
         return moved
+
+
+class NativeApart(Native):
+    """The same on a base that the builder image was not made of."""
+
+    def spec(self) -> Path:
+        """The spec with the other base."""
+        path = self.folder / "build.yaml"
+        path.write_text(super().spec().read_text().replace("benchmark/base:1", "benchmark/base:apart"))
+        return path
 
 
 class Docker(Tool):
@@ -169,24 +182,16 @@ class Buildah(Tool):
             subprocess.run(["umount", mount], check=False)
 
 
-@contextlib.contextmanager
-def peak_of_process_group() -> Iterator[list[float]]:
-    """Watch the largest resident set among this process's descendants; the value is in MiB when the context ends."""
-    peak, ended = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            peak[0] = max([peak[0], *(resident(pid) for pid in descendants(os.getpid()))])
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
-        if not peak[0]:
-            peak[0] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+def finished(command: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Run a command and return the peak resident set of it and of what it waited for, in MiB."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{command}: {said.read()[-2000:].decode(errors='replace')}")
+    return usage.ru_maxrss / 1024
 
 
 def descendants(parent: int) -> list[int]:

@@ -21,12 +21,13 @@ import tempfile
 from pathlib import Path
 
 import peers
-from floor import floor
+from floor import floor, manifest
 
 ROOT = Path(__file__).parent.parent
 REGISTRY = "127.0.0.1:5000"
 TOOLS = {
     "native": peers.Native,
+    "native-apart": peers.NativeApart,
     "docker": peers.Docker,
     "buildkit": peers.BuildKit,
     "buildah": peers.Buildah,
@@ -40,14 +41,17 @@ def prepare() -> None:
     with tempfile.TemporaryDirectory(prefix="runtimeimg-bench-") as folder:
         context = Path(folder)
         (context / "package.json").write_text((here / "app" / "package.json").read_text())
-        for name, dockerfile, text in (
-            ("base:1", "Dockerfile.base", server),
-            ("builder:1", "Dockerfile.builder", server),
-            ("builder:2", "Dockerfile.builder", server.replace("release: 1", "release: 2")),
+        for name, dockerfile, release in (
+            ("base:1", "Dockerfile.base", 1),
+            ("base:apart", "Dockerfile.base", 2),
+            ("builder:1", "Dockerfile.builder", 1),
+            ("builder:2", "Dockerfile.builder", 2),
         ):
+            text = server.replace("release: 1", f"release: {release}")
             (context / "server.js").write_text(text)
             image = f"{REGISTRY}/benchmark/{name}"
-            command = ["docker", "build", "--quiet", "--network", "host", "-t", image, "-f", here / dockerfile, context]
+            command = ["docker", "build", "--quiet", "--network", "host", "--build-arg", f"RELEASE={release}"]
+            command += ["-t", image, "-f", here / dockerfile, context]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             subprocess.run(["docker", "push", "--quiet", image], check=True, stdout=subprocess.DEVNULL)
 
@@ -95,10 +99,18 @@ def table(samples: dict[str, dict[str, list[peers.Sample]]], lowest: float) -> s
     if native:
         ratio = median(native["cold"], "seconds") / lowest
         lines.append(f"\nfloor: {lowest:.2f} s of one core; native cold is {ratio:.2f} times that")
-        lines.append(f"\nnative, bytes moved cold: `{json.dumps(native['cold'][-1].moved)}`")
-        lines.append(f"\nnative, bytes moved unchanged: `{json.dumps(native['unchanged'][-1].moved)}`")
-        lines.append(f"\nnative, bytes moved changed: `{json.dumps(native['changed'][-1].moved)}`")
+    for name, cases in samples.items():
+        for case, several in cases.items():
+            if several[-1].moved:
+                lines.append(f"\n{name}, {case}: `{json.dumps(several[-1].moved)}`")
+    lines.append(f"\nThe builder's layers are {layer_bytes('builder:1')} bytes, the base's {layer_bytes('base:1')}.")
     return "\n".join(lines)
+
+
+def layer_bytes(name: str) -> int:
+    """Bytes of the layers of a benchmark image as stored."""
+    repository, _, tag = name.partition(":")
+    return sum(layer["size"] for layer in manifest(REGISTRY, f"benchmark/{repository}", tag)["layers"])
 
 
 def main() -> None:
