@@ -55,6 +55,8 @@ def command(
 
     if spec is not None and graph is not None:
         raise UsageError("--spec and --graph are both given; a spec holds its own graph")
+    if spec is None and graph is None and not label and not annotation:
+        raise UsageError("there is nothing to stamp", hint="pass --spec, --graph, --label or --annotation")
     options = stores()
     source = Location.parse(image)
     plan = None

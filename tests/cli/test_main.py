@@ -94,6 +94,7 @@ BAD = {
     "bad workspace": (["build", "SPEC", "--workspace", "/nowhere"], 2, "not a folder"),
     "unknown builder": (["build", "SPEC", "--builder", "podman"], 4, "installed are"),
     "graph file missing": (["stamp", "oci:/nowhere:1", "--graph", "/nowhere"], 3, "/nowhere"),
+    "nothing to stamp": (["stamp", "oci:/nowhere:1"], 2, "nothing to stamp"),
     "layout missing": (["inspect", "oci:/nowhere:1"], 3, "/nowhere"),
     "archive missing": (["inspect", "oci-archive:/nowhere.tar"], 3, "/nowhere.tar"),
     "bad transport": (["inspect", "oci:"], 2, "names nothing"),

@@ -58,6 +58,26 @@ def build(dockerfile: str, tag: str, *, buildkit: bool) -> None:
         raise FailedError(output)
 
 
+def build_by_buildah(dockerfile: str, tag: str, layout: Path, images: dict[str, str], folder: Path) -> None:
+    """Build a Dockerfile with a storage of its own in `folder`, bring the image into the Engine, remove the storage.
+
+    `images` are the names that the Dockerfile uses, by their tags in `layout`.
+    """
+    store = f"overlay@{folder / 'root'}+{folder / 'run'}"
+    buildah = ["buildah", "--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "overlay"]
+    try:
+        for name, image in images.items():
+            target = f"containers-storage:[{store}]{image}"
+            subprocess.run(["skopeo", "copy", "-q", f"oci:{layout}:{name}", target], check=True, capture_output=True)
+        build = [*buildah, "bud", "-q", "--pull-never", "--layers=false", "-t", "made", "-f", "-", layout]
+        done = subprocess.run(build, input=dockerfile.encode(), capture_output=True, check=False)
+        if done.returncode:
+            raise FailedError(done.stderr.decode(errors="replace"))
+        subprocess.run([*buildah, "push", "-q", "made", f"docker-daemon:{tag}"], check=True, capture_output=True)
+    finally:
+        subprocess.run([*buildah, "rmi", "--all", "--force"], check=True, capture_output=True)
+
+
 def remove(engine, prefix: str) -> None:
     """Remove the images whose names begin with `prefix`, and what builds that failed left on top of them."""
     images = {image["Id"]: image for image in engine.images(all=True)}

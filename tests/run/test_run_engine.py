@@ -158,7 +158,7 @@ def test_a_terminal_is_raw_while_it_runs_and_as_before_afterwards(shell: str) ->
         assert not termios.tcgetattr(terminal.child)[3] & termios.ICANON
         os.write(terminal.parent, b"hello\r")
         terminal.until(rb"got hello\r\n")
-        assert terminal.process.wait(20) == 5
+        assert terminal.process.wait(PATIENCE) == 5
         assert termios.tcgetattr(terminal.child) == terminal.before
     finally:
         terminal.close()
@@ -172,7 +172,7 @@ def test_ctrl_c_in_a_terminal_goes_to_the_program(shell: str) -> None:
         terminal.until(b"ready")
         os.write(terminal.parent, b"\x03")
         terminal.until(b"caught")
-        assert terminal.process.wait(20) == 9
+        assert terminal.process.wait(PATIENCE) == 9
         assert termios.tcgetattr(terminal.child) == terminal.before
     finally:
         terminal.close()
@@ -184,7 +184,7 @@ def test_a_terminal_is_restored_when_the_engine_loses_the_container(shell: str, 
         terminal.until(b"ready")
         (container,) = ours(engine)
         engine.remove_container(container["Id"], force=True)
-        assert terminal.process.wait(20) == 137
+        assert terminal.process.wait(PATIENCE) == 137
         assert termios.tcgetattr(terminal.child) == terminal.before
     finally:
         terminal.close()
@@ -208,12 +208,13 @@ def test_a_deaf_program_is_killed_after_a_while_or_at_the_second_ctrl_c(
     patient.process.send_signal(signal.SIGTERM)
     assert patient.ends() == 137
     assert time.monotonic() - asked >= 1
-    hasty = running("--no-context", shell, "--", script)
+    hasty = running("--no-context", "--stop-timeout", "1000", shell, "--", script)
     hasty.until(lambda: "ready" in hasty.out)
     hasty.process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    hasty.process.send_signal(signal.SIGINT)
-    assert hasty.ends(5) == 137
+    while hasty.process.poll() is None:  # two that come close together may arrive as one
+        time.sleep(0.5)
+        hasty.process.send_signal(signal.SIGINT)
+    assert hasty.ends() == 137
 
 
 # ---- ports

@@ -214,11 +214,11 @@ def test_config_that_is_corrupted_is_refused(client: Client) -> None:
 
 
 def test_silence_is_ended_and_ridden_out(faulty: Faulty, repository: str) -> None:
-    client = Client(faulty(), repository, timeout=0.4)
+    client = Client(faulty(), repository, timeout=1)
     made = image(31, SIZE, layers=1)
     client.push(made)
     found = client.pull()
-    client.proxy.rule("GET", "/blobs/", Stall(seconds=1.5, after=1_000_000))
+    client.proxy.rule("GET", "/blobs/", Stall(seconds=3, after=1_000_000))
     assert same(found, made)
 
 
