@@ -18,6 +18,7 @@ from typing import Self
 
 ROOT = Path(__file__).parent.parent
 BRIDGE = "rtimgbench0"
+SETTLE = 3.0  # seconds of rest between builds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Tool:
     def build(self, builder: str, target: str) -> Sample:
         """Build the runtime image from the builder image `builder` and push it as `target`."""
         commands, environment = self.commands(builder, target), self.environment()
+        os.sync()  # what the tool before has written or removed is not this one's to wait for
+        time.sleep(SETTLE)
         began = time.perf_counter()
         peaks = [finished(command, environment) for command in commands]
         seconds = time.perf_counter() - began

@@ -79,6 +79,7 @@ class _Copy:
                 file = stack.enter_context(ReservingFile(self._path, "wb"))
             for piece in pieces:
                 if file is not None and not _written(file, piece):
+                    file.truncate(0)  # the room that is left is the build's
                     file = None
                 yield piece
         self.is_whole = file is not None
