@@ -27,8 +27,8 @@ class ReservingFile(io.FileIO):
         """Write `data`, perhaps not all of it, and return how many bytes."""
         wanted = self._written + memoryview(data).nbytes
         if wanted > self._reserved and wanted > _STEP // 8:
-            # Not every file system can, and one that is full takes what still fits.
-            with contextlib.suppress(OSError):
+            # Not every system and file system can, and one that is full takes what still fits.
+            with contextlib.suppress(OSError, AttributeError):
                 os.posix_fallocate(self.fileno(), self._written, wanted - self._written + _STEP)
             self._reserved = wanted + _STEP
         count = super().write(data)
