@@ -135,9 +135,7 @@ class Docker(Tool):
         self.daemon.terminate()
         self.daemon.wait(60)
         subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
-        mounts = re.findall(rf"^\S+ ({re.escape(str(self.folder))}\S*)", Path("/proc/mounts").read_text(), re.MULTILINE)
-        for mount in sorted(mounts, reverse=True):
-            subprocess.run(["umount", mount], check=False)
+        unmount_below(self.folder)
 
     def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
         """Build and push."""
@@ -180,9 +178,14 @@ class Buildah(Tool):
         return [build, [*buildah, "push", "--tls-verify=false", target, f"docker://{target}"]]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        mounts = re.findall(rf"^\S+ ({re.escape(str(self.folder))}\S*)", Path("/proc/mounts").read_text(), re.MULTILINE)
-        for mount in sorted(mounts, reverse=True):
-            subprocess.run(["umount", mount], check=False)
+        unmount_below(self.folder)
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount what a tool has left mounted in its folder."""
+    mounts = re.findall(rf"^\S+ ({re.escape(str(folder))}\S*)", Path("/proc/mounts").read_text(), re.MULTILINE)
+    for mount in sorted(mounts, reverse=True):
+        subprocess.run(["umount", mount], check=False)
 
 
 def finished(command: Sequence[str], environment: Mapping[str, str]) -> float:

@@ -25,7 +25,7 @@ from typing import Self
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
-from runtimeimg.compose.blobs import Blobs, Take
+from runtimeimg.compose.blobs import Blobs
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image import Layer
 from runtimeimg.image.ahead import ahead
@@ -91,7 +91,7 @@ class Reader:
         for ref in layers:
             if ref.key not in self.tocs and not self._from_cache(ref):
                 missing.setdefault(ref.key, ref)
-        self._each(list(missing.values()), lambda ref: partial(self._read_whole, ref, keep.get(ref.key)))
+        self._each(list(missing.values()), lambda ref, pieces: self._read_whole(ref, keep.get(ref.key), pieces))
 
     def fetch(self, wanted: Mapping[str, Collection[int]], layers: Mapping[str, LayerRef]) -> None:
         """Read contents by layer key and index in its table, those that were not taken along before."""
@@ -101,7 +101,7 @@ class Reader:
         }
         self._each(
             [layers[key] for key, indexes in missing.items() if indexes],
-            lambda ref: partial(self._read_some, ref, missing[ref.key]),
+            lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
         )
 
     def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
@@ -130,14 +130,14 @@ class Reader:
         self.account.add(cache_hits=1)
         return True
 
-    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef], Take]) -> None:
+    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef, Iterator[bytes]], bool]) -> None:
         if not refs:
             return
         blobs = Blobs(self.cache, self.folder, self.account)
         if len(refs) > 1:
             refs = sorted(refs, key=lambda ref: -ref.layer.descriptor.size)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for done in [pool.submit(blobs.read, ref, read(ref)) for ref in refs]:
+            for done in [pool.submit(blobs.read, ref, partial(read, ref)) for ref in refs]:
                 try:
                     done.result()
                 except BaseException:

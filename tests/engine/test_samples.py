@@ -4,23 +4,20 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from urllib.request import ProxyHandler, Request, build_opener
 
 import docker
 import pytest
+from started import fetch, started, wait_until_it_answers
 
 from runtimeimg.runtimegraph import DAEMON_LABEL, EXPOSE_LABEL, VERSION_LABEL
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-START = 120.0  # seconds that an application may take until it answers
 
 # What an Engine writes into a config by itself, differently for a build and for an image that is loaded.
 VOLATILE = {"Image", "Hostname", "Domainname"}
@@ -44,36 +41,29 @@ class Sample:
     volumes: list[str] = field(default_factory=list)
 
 
-def _fetch(url: str, body: bytes | None = None, content_type: str = "application/json") -> str:
-    request = Request(url, data=body, headers={"Content-Type": content_type} if body else {})
-    with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
 def _ask_nodejs(base: str) -> None:
-    assert json.loads(_fetch(f"{base}/healthz")) == {"status": "ok", "title": 'Short links, "lean"'}
-    assert "<h1>Short links</h1>" in _fetch(f"{base}/")
-    added = json.loads(_fetch(f"{base}/api/links", b'{"url": "https://example.com/a b"}'))
+    assert json.loads(fetch(f"{base}/healthz")) == {"status": "ok", "title": 'Short links, "lean"'}
+    assert "<h1>Short links</h1>" in fetch(f"{base}/")
+    added = json.loads(fetch(f"{base}/api/links", b'{"url": "https://example.com/a b"}'))
     assert added == {"id": "1", "url": "https://example.com/a%20b", "visits": 0}
-    assert json.loads(_fetch(f"{base}/api/links")) == [added]
+    assert json.loads(fetch(f"{base}/api/links")) == [added]
 
 
 def _ask_petclinic(base: str) -> None:
-    assert "<h1>Dogs &amp; Cats</h1>" in _fetch(f"{base}/")
+    assert "<h1>Dogs &amp; Cats</h1>" in fetch(f"{base}/")
     form = urlencode({"name": "Ann", "city": "Tromsø"}).encode()
-    ann = json.loads(_fetch(f"{base}/api/owners", form, "application/x-www-form-urlencoded"))
-    names = [owner["name"] for owner in json.loads(_fetch(f"{base}/api/owners"))]
+    ann = json.loads(fetch(f"{base}/api/owners", form, "application/x-www-form-urlencoded"))
+    names = [owner["name"] for owner in json.loads(fetch(f"{base}/api/owners"))]
     assert names == ["Ann", "Betty Davis", "George Franklin"]
-    assert json.loads(_fetch(f"{base}/api/owners/{ann['id']}"))["city"] == "Tromsø"
+    assert json.loads(fetch(f"{base}/api/owners/{ann['id']}"))["city"] == "Tromsø"
 
 
 def _ask_python(base: str) -> None:
-    assert "visitor number 1 of home" in _fetch(f"{base}/")
-    page = _fetch(f"{base}/")
+    assert "visitor number 1 of home" in fetch(f"{base}/")
+    page = fetch(f"{base}/")
     assert "visitor number 2 of home" in page
     assert "<h1>It&#39;s a counter &amp; a &#34;daemon&#34;</h1>" in page
-    assert json.loads(_fetch(f"{base}/api/visits")) == {"home": 2}
+    assert json.loads(fetch(f"{base}/api/visits")) == {"home": 2}
 
 
 SAMPLES = [
@@ -203,38 +193,10 @@ def test_only_the_copies_are_added_to_the_base(built: Built, engine: docker.APIC
     assert len(layers) > len(base)
 
 
-@contextmanager
-def _started(engine: docker.APIClient, image: str, port: int) -> Iterator[tuple[str, str]]:
-    """Start a container; yield its id and the address at which its port answers on this machine."""
-    host_config = engine.create_host_config(port_bindings={port: ("127.0.0.1", None)})
-    container = engine.create_container(image, ports=[port], host_config=host_config)["Id"]
-    try:
-        engine.start(container)
-        bound = engine.inspect_container(container)["NetworkSettings"]["Ports"][f"{port}/tcp"][0]
-        yield container, f"http://127.0.0.1:{bound['HostPort']}"
-    finally:
-        engine.remove_container(container, force=True, v=True)
-
-
-def _wait_until_it_answers(engine: docker.APIClient, container: str, address: str) -> None:
-    deadline = time.monotonic() + START
-    while True:
-        try:
-            _fetch(f"{address}/healthz")
-        except OSError as error:
-            state = engine.inspect_container(container)["State"]
-            if not state["Running"] or time.monotonic() > deadline:
-                log = engine.logs(container, tail=20).decode(errors="replace")
-                pytest.fail(f"does not answer ({error}); exit code {state['ExitCode']}; log:\n{log}")
-            time.sleep(0.1)
-        else:
-            return
-
-
 @pytest.mark.usefixtures("leaves_nothing")
 def test_it_starts_answers_and_stops(built: Built, engine: docker.APIClient) -> None:
-    with _started(engine, built.image, built.sample.port) as (container, address):
-        _wait_until_it_answers(engine, container, address)
+    with started(engine, built.image, built.sample.port) as (container, address):
+        wait_until_it_answers(engine, container, f"{address}/healthz")
         built.sample.ask(address)
 
         engine.stop(container, timeout=60)  # the Engine kills what does not end by then: 137
