@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtimeimg.errors import UsageError
-from runtimeimg.export.documents import base_name, dump, volume_names
+from runtimeimg.export.documents import base_name, dump, literal, literals, volume_names
 from runtimeimg.run.plan import RunPlan
 
 
@@ -14,10 +14,10 @@ def compose_file(plan: RunPlan) -> str:
     main = base_name(plan)
     volumes = volume_names(plan)
     service: dict[str, Any] = {
-        "image": _literal(plan.image),
+        "image": literal(plan.image),
         "container_name": plan.name,
-        "entrypoint": _literals(plan.argv),
-        "command": _literals(plan.args if plan.argv is None else None),
+        "entrypoint": literals(plan.argv),
+        "command": literals(plan.args if plan.argv is None else None),
         "environment": _environment(plan) or None,
         "ports": [port.binding.removesuffix("/tcp") for port in plan.ports],
         "volumes": _volumes(volumes) + _context(plan),
@@ -25,8 +25,8 @@ def compose_file(plan: RunPlan) -> str:
     services = {main: service}
     for daemon in plan.sidecars:
         services[f"{main}-{daemon.name}"] = {
-            "image": _literal(plan.image),
-            "entrypoint": _literals(daemon.argv),
+            "image": literal(plan.image),
+            "entrypoint": literals(daemon.argv),
             "environment": _environment(plan) or None,
             "network_mode": f"service:{main}",
             "pid": f"service:{main}",
@@ -37,24 +37,15 @@ def compose_file(plan: RunPlan) -> str:
     return dump([{"services": services, "volumes": {name: {} for name in volumes.values()} or None}])
 
 
-def _literal(text: str) -> str:
-    """Return `text` so that Compose's own interpolation gives it back (compose-spec, "Interpolation")."""
-    return text.replace("$", "$$")
-
-
-def _literals(argv: tuple[str, ...] | None) -> list[str] | None:
-    return None if argv is None else [_literal(item) for item in argv]
-
-
 def _environment(plan: RunPlan) -> dict[str, str]:
     for name in plan.env:
         if "$" in name:
             raise UsageError(f"environment variable {name!r} cannot be written in a Compose file: its name holds a '$'")
-    return {name: _literal(value) for name, value in plan.env.items()}
+    return {name: literal(value) for name, value in plan.env.items()}
 
 
 def _volumes(names: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"type": "volume", "source": name, "target": _literal(path)} for path, name in names.items()]
+    return [{"type": "volume", "source": name, "target": literal(path)} for path, name in names.items()]
 
 
 def _context(plan: RunPlan) -> list[dict[str, Any]]:
@@ -62,7 +53,7 @@ def _context(plan: RunPlan) -> list[dict[str, Any]]:
         return []
     mount: dict[str, Any] = {
         "type": "bind",
-        "source": _literal(plan.context.source),
-        "target": _literal(plan.context.target),
+        "source": literal(plan.context.source),
+        "target": literal(plan.context.target),
     }
     return [{**mount, "read_only": True}] if plan.context.read_only else [mount]

@@ -63,6 +63,19 @@ def dns_label(text: str, longest: int = 63) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:longest].strip("-") or "app"
 
 
+def literal(text: str) -> str:
+    """Return `text` with each dollar doubled, so that it is given back as it was.
+
+    By Compose's interpolation (compose-spec, "Interpolation") and by the kubelet's expansion of `$(NAME)` alike.
+    """
+    return text.replace("$", "$$")
+
+
+def literals(argv: tuple[str, ...] | None) -> list[str] | None:
+    """Return the words of a command line as `literal` has them, None for none."""
+    return None if argv is None else [literal(item) for item in argv]
+
+
 def volume_names(plan: RunPlan) -> dict[str, str]:
     """Return a name for each volume path, its own among them."""
     names: dict[str, str] = {}
@@ -75,13 +88,3 @@ def volume_names(plan: RunPlan) -> dict[str, str]:
             name, number = f"{base}-{number}", number + 1
         names[path] = name
     return names
-
-
-def need_host_ports(plan: RunPlan, target: str) -> None:
-    """Raise UsageError when a port has no fixed host port although `target` must name one."""
-    for port in plan.ports:
-        if not port.host_port:
-            raise UsageError(
-                f"port {port.container_port} has no host port, and {target} cannot pick a free one",
-                hint=f"pass -p HOST:{port.port}",
-            )

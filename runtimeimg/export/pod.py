@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from runtimeimg.errors import UsageError
-from runtimeimg.export.documents import base_name, dns_label, dump, volume_names
+from runtimeimg.export.documents import base_name, dns_label, dump, literal, literals, volume_names
 from runtimeimg.run.plan import RunPlan
 from runtimeimg.run.ports import Publish
 
@@ -59,13 +59,13 @@ def _spec(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
         "name": "main",
         **_reordered(
             shared,
-            command=_literals(plan.argv),
-            args=_literals(plan.args if plan.argv is None else None),
+            command=literals(plan.argv),
+            args=literals(plan.args if plan.argv is None else None),
             ports=container_ports(plan.ports),
         ),
     }
     daemons = [
-        {"name": daemon.name, **_reordered(shared, command=_literals(daemon.argv)), "restartPolicy": "Always"}
+        {"name": daemon.name, **_reordered(shared, command=literals(daemon.argv)), "restartPolicy": "Always"}
         for daemon in plan.sidecars
     ]
     return {
@@ -125,20 +125,11 @@ def _service(plan: RunPlan, name: str, wanted: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _literal(text: str) -> str:
-    """Return `text` so that the kubelet's expansion of `$(NAME)` gives it back: each dollar doubled."""
-    return text.replace("$", "$$")
-
-
-def _literals(argv: tuple[str, ...] | None) -> list[str] | None:
-    return None if argv is None else [_literal(item) for item in argv]
-
-
 def _environment(plan: RunPlan) -> list[dict[str, str]]:
     for name in plan.env:
         if not _ENV_NAME.match(name):
             raise UsageError(f"environment variable {name!r} is no name that a pod may hold")
-    return [{"name": name, "value": _literal(value)} for name, value in plan.env.items()]
+    return [{"name": name, "value": literal(value)} for name, value in plan.env.items()]
 
 
 def _security(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:

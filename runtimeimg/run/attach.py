@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from runtimeimg.errors import RemoteError
@@ -36,15 +36,9 @@ class Attachment:
 
     def pump(self, write: Callable[[int, bytes], None]) -> None:
         """Pass on what the container writes, as (stream, bytes), until it ends."""
-        if self._tty:
-            while data := self._receive(_PIECE):
-                write(STDOUT, data)
-            return
-        while len(header := self._read(8)) == 8:
-            stream, size = struct.unpack(">BxxxL", header)
-            while size and (data := self._receive(min(size, _PIECE))):
-                size -= len(data)
-                write(STDERR if stream == STDERR else STDOUT, data)
+        chunks = iter(lambda: self._receive(_PIECE), b"")
+        for stream, data in ((STDOUT, chunk) for chunk in chunks) if self._tty else frames(chunks):
+            write(stream, data)
 
     def send(self, data: bytes) -> bool:
         """Send input; False when the container takes none any more."""
@@ -66,12 +60,6 @@ class Attachment:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._response.close()
 
-    def _read(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size and (piece := self._receive(size - len(data))):
-            data += piece
-        return data
-
     def _receive(self, size: int) -> bytes:
         """Return up to `size` bytes, none at the end.
 
@@ -82,6 +70,24 @@ class Attachment:
         except (OSError, ValueError):
             return b""
         return data
+
+
+def frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield (stream, bytes) from the Engine's frames: eight bytes with stream and size, then so many bytes."""
+    header, stream, left = b"", STDOUT, 0
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if not left:
+                needed = 8 - len(header)
+                header, rest = header + rest[:needed], rest[needed:]
+                if len(header) == 8:
+                    number, left = struct.unpack(">BxxxL", header)
+                    stream, header = (STDERR if number == STDERR else STDOUT), b""
+                continue
+            piece, rest = rest[:left], rest[left:]
+            left -= len(piece)
+            yield stream, piece
 
 
 def _socket_of(response: requests.Response) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError
@@ -36,6 +37,25 @@ def create(engine: Engine, body: Mapping[str, Any], name: str | None = None) -> 
     """Create a container and return its id."""
     with engine.call("POST", "/containers/create", params={"name": name}, body=body) as response:
         return str(response.json()["Id"])
+
+
+@contextlib.contextmanager
+def unstarted(engine: Engine, body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the id of a container that is made to be looked into, never started, and removed."""
+    container = create(engine, body)
+    try:
+        yield container
+    finally:
+        remove(engine, container)
+
+
+@contextlib.contextmanager
+def archive(engine: Engine, container: str, path: str) -> Iterator[tarfile.TarFile]:
+    """Yield what is at `path` of a container, as a tar archive that is read once."""
+    headers = {"Accept-Encoding": "identity"}
+    response = engine.call("GET", f"/containers/{container}/archive", params={"path": path}, headers=headers)
+    with response, tarfile.open(fileobj=response.raw, mode="r|") as opened:
+        yield opened
 
 
 def start(engine: Engine, container: str) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import tarfile
 from typing import Any
 
 from runtimeimg.errors import NotFoundError, RemoteError, UsageError
 from runtimeimg.run.bodies import Manner, probe_body
-from runtimeimg.run.containers import create, remove
+from runtimeimg.run.containers import archive, unstarted
 from runtimeimg.run.plan import RunPlan
 from runtimeimg.stores.engine import Engine
 
@@ -25,11 +24,8 @@ def check_context(engine: Engine, plan: RunPlan, manner: Manner) -> None:
     """
     if plan.context is None or plan.context.asked:
         return
-    probe = create(engine, probe_body(plan, manner))
-    try:
+    with unstarted(engine, probe_body(plan, manner)) as probe:
         found = _holds(engine, probe, plan.context.target)
-    finally:
-        remove(engine, probe)
     if found:
         raise UsageError(
             f"image '{plan.image}' has {found} at '{plan.context.target}', where the running context would be mounted",
@@ -39,19 +35,15 @@ def check_context(engine: Engine, plan: RunPlan, manner: Manner) -> None:
 
 def _holds(engine: Engine, container: str, path: str) -> str | None:
     """Return what is at `path` when a mount would hide it, None when nothing is there or an empty folder."""
-    where = f"/containers/{container}/archive"
     try:
-        with engine.call("HEAD", where, params={"path": path}) as response:
+        with engine.call("HEAD", f"/containers/{container}/archive", params={"path": path}) as response:
             stat = _stat(response.headers.get("X-Docker-Container-Path-Stat", ""))
     except NotFoundError:
         return None
     if stat.get("linkTarget") or not int(stat.get("mode", 0)) & _DIRECTORY:
         return "a file of its own"
-    with (
-        engine.call("GET", where, params={"path": path}, headers={"Accept-Encoding": "identity"}) as response,
-        tarfile.open(fileobj=response.raw, mode="r|") as archive,
-    ):
-        members = (member for member, _ in zip(archive, range(2), strict=False))
+    with archive(engine, container, path) as opened:
+        members = (member for member, _ in zip(opened, range(2), strict=False))
         return "files of its own" if len(list(members)) > 1 else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from runtimeimg.run.ports import Publish
@@ -25,18 +26,14 @@ def find_holder(engine: Engine, port: Publish) -> str | None:
         for bound in container.get("Ports") or ():
             there = (bound.get("PublicPort"), bound.get("Type"))
             address = str(bound.get("IP") or "0.0.0.0")  # noqa: S104 - compared, not bound
-            if there == (port.host_port, port.protocol) and port.overlaps(_at(port, address)):
+            if there == (port.host_port, port.protocol) and port.overlaps(replace(port, address=address)):
                 return f"container '{_name(container)}'"
     if not engine.address.startswith("unix://"):
         return None
-    inodes = {inode for address, inode in _listening(port) if port.overlaps(_at(port, address))}
+    inodes = {inode for address, inode in _listening(port) if port.overlaps(replace(port, address=address))}
     if not inodes:
         return None
     return _process_with(inodes) or "another process of this machine"
-
-
-def _at(port: Publish, address: str) -> Publish:
-    return Publish(port=port.port, protocol=port.protocol, host_port=port.host_port, address=address)
 
 
 def _name(container: dict[str, list[str]]) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from runtimeimg.errors import NotFoundError
 from runtimeimg.run import containers
-from runtimeimg.run.attach import STDERR, STDOUT
+from runtimeimg.run.attach import STDOUT, frames
 from runtimeimg.run.lines import Lines
 from runtimeimg.run.plan import Daemon
 from runtimeimg.run.runs import Container, Run
@@ -33,24 +32,6 @@ def show_logs(engine: Engine, run: Run, output: Output, *, follow: bool = False,
     for each in done:
         with contextlib.suppress(NotFoundError):  # it ended and went before it was asked
             each.result()
-
-
-def frames(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (stream, bytes) from the Engine's frames: eight bytes with stream and size, then so many bytes."""
-    header, stream, left = b"", STDOUT, 0
-    for chunk in chunks:
-        rest = chunk
-        while rest:
-            if not left:
-                needed = 8 - len(header)
-                header, rest = header + rest[:needed], rest[needed:]
-                if len(header) == 8:
-                    number, left = struct.unpack(">BxxxL", header)
-                    stream, header = (STDERR if number == STDERR else STDOUT), b""
-                continue
-            piece, rest = rest[:left], rest[left:]
-            left -= len(piece)
-            yield stream, piece
 
 
 def _daemon(container: Container) -> Daemon | None:

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from runtimeimg.errors import RemoteError, RuntimeimgError
@@ -291,15 +291,7 @@ def bound_ports(inspection: Mapping[str, Any], planned: tuple[Publish, ...]) -> 
                 host_port = int(item["HostPort"])
                 free[port.container_port].remove(item)
                 break
-        ports.append(
-            Publish(
-                port=port.port,
-                protocol=port.protocol,
-                host_port=host_port,
-                address=port.address,
-                service=port.service,
-            )
-        )
+        ports.append(replace(port, host_port=host_port))
     return tuple(ports)
 
 

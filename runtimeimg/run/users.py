@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tarfile
-
 from runtimeimg.errors import NotFoundError
 from runtimeimg.run.bodies import Manner, probe_body
-from runtimeimg.run.containers import create, remove
+from runtimeimg.run.containers import archive, unstarted
 from runtimeimg.run.plan import RunPlan
 from runtimeimg.stores.engine import Engine
 
@@ -19,13 +17,11 @@ def user_number(engine: Engine, plan: RunPlan, manner: Manner) -> int | None:
     The file is taken from a container that is made for it, never started, and removed.
     """
     name = plan.user.partition(":")[0]
-    probe = create(engine, probe_body(plan, manner))
-    try:
-        lines = _read(engine, probe, "/etc/passwd").decode("utf-8", "replace").splitlines()
-    except NotFoundError:
-        return None
-    finally:
-        remove(engine, probe)
+    with unstarted(engine, probe_body(plan, manner)) as probe:
+        try:
+            lines = _read(engine, probe, "/etc/passwd").decode("utf-8", "replace").splitlines()
+        except NotFoundError:
+            return None
     for line in lines:
         fields = line.split(":")
         if len(fields) > 2 and fields[0] == name and fields[2].isascii() and fields[2].isdecimal():
@@ -34,13 +30,7 @@ def user_number(engine: Engine, plan: RunPlan, manner: Manner) -> int | None:
 
 
 def _read(engine: Engine, container: str, path: str) -> bytes:
-    response = engine.call(
-        "GET",
-        f"/containers/{container}/archive",
-        params={"path": path},
-        headers={"Accept-Encoding": "identity"},
-    )
-    with response, tarfile.open(fileobj=response.raw, mode="r|") as archive:
-        member = archive.next()
-        file = archive.extractfile(member) if member is not None and member.isfile() else None
+    with archive(engine, container, path) as opened:
+        member = opened.next()
+        file = opened.extractfile(member) if member is not None and member.isfile() else None
         return file.read(_MOST) if file is not None else b""

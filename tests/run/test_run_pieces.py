@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimeimg.oci import Location
+from runtimeimg.run.attach import frames
 from runtimeimg.run.containers import StartFailed
 from runtimeimg.run.fetch import engine_reference
 from runtimeimg.run.lines import MAX_LINE, Lines, Tail
-from runtimeimg.run.logs import frames
 from runtimeimg.run.owner import Owner
 from runtimeimg.run.ports import Publish
 from runtimeimg.run.session import bound_ports
