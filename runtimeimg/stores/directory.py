@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError
@@ -39,7 +40,7 @@ class Directory:
         seen: set[bytes] = set()
         links: dict[tuple[int, int], bytes] = {}
         for path in sorted(paths):
-            for found in (*self._above(path), *self._below(path)):
+            for found in chain(self._above(path), self._below(path)):
                 if found not in seen:
                     seen.add(found)
                     yield from self._entry(found, links)
