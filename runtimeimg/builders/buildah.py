@@ -15,15 +15,15 @@ from runtimeimg import process
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
-from runtimeimg.builders.dockerimages import named_images
+from runtimeimg.builders.docker.images import named_images
 from runtimeimg.builders.shell import require_shell
 from runtimeimg.errors import NotFoundError, RemoteError, UnavailableError
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.render import render_dockerfile
 from runtimeimg.stores import StoreOptions
-from runtimeimg.stores.daemon import engine_name, inspect
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engine.images import engine_name, inspect
 from runtimeimg.stores.layout import LayoutSource
 from runtimeimg.stores.registry.http import base_url
 

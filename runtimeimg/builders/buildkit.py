@@ -13,13 +13,13 @@ from runtimeimg import process
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
-from runtimeimg.builders.dockerclean import Before, Made, sweep
-from runtimeimg.builders.dockerimages import fetch, preflight, require_shell
+from runtimeimg.builders.docker.clean import Before, Made, sweep
+from runtimeimg.builders.docker.images import fetch, preflight, require_shell
 from runtimeimg.errors import RemoteError, UnavailableError
 from runtimeimg.image import Image
 from runtimeimg.render import render_dockerfile
-from runtimeimg.stores.daemon import inspect, read_image
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engine.images import inspect, read_image
 
 _LAST_WITH_BUILT_IN = 22
 

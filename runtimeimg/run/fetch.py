@@ -10,7 +10,7 @@ from runtimeimg.errors import NotFoundError, UnavailableError
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.oci import Location, Platform, Reference
 from runtimeimg.stores import StoreOptions, open_source
-from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
+from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
 
 
 def find(location: Location, options: StoreOptions, platform: Platform | None = None) -> Image:

@@ -36,7 +36,7 @@ def open_source(location: Location, options: StoreOptions, *, exact: bool = True
             assert location.reference is not None
             return RegistrySource(location.reference, options)
         case "docker-daemon":
-            from runtimeimg.stores.daemon import DaemonSource
+            from runtimeimg.stores.engine.images import DaemonSource
 
             return DaemonSource(location, options, exact=exact)
         case "oci":
@@ -57,7 +57,7 @@ def open_destination(location: Location, options: StoreOptions) -> Destination:
     """Return the destination that `location` names; a bare name is the local Engine."""
     match location.transport:
         case None | "docker-daemon":
-            from runtimeimg.stores.daemon import DaemonDestination
+            from runtimeimg.stores.engine.images import DaemonDestination
 
             return DaemonDestination(location, options)
         case "docker":
@@ -96,7 +96,7 @@ class BareName:
 
     def open(self) -> Image | ImageIndex:
         """Return the image from the first of the two places that has it."""
-        from runtimeimg.stores.daemon import DaemonSource
+        from runtimeimg.stores.engine.images import DaemonSource
 
         try:
             return DaemonSource(self._location, self._options, exact=self._exact).open()

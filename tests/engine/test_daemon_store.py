@@ -16,8 +16,8 @@ from runtimeimg.account import Account
 from runtimeimg.errors import IntegrityError, NotFoundError, RemoteError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform
-from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
 
 pytestmark = pytest.mark.engine
 

@@ -17,7 +17,7 @@ from runtimeimg.image import Image
 from runtimeimg.oci import Location, Platform
 from runtimeimg.progress import Silent
 from runtimeimg.stores.base import StoreOptions, Written
-from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
+from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
 
 pytestmark = pytest.mark.engine
 

@@ -20,7 +20,7 @@ from runtimeimg.oci import Location
 from runtimeimg.run.bodies import RUN_LABEL
 from runtimeimg.runtimegraph import RuntimeGraph
 from runtimeimg.stores import StoreOptions
-from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
+from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
 
 PREFIX = "runtimeimg-run-test"
 COMMAND = [sys.executable, "-m", "runtimeimg"]

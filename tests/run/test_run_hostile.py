@@ -17,7 +17,7 @@ from runtimeimg.oci import Location
 from runtimeimg.plan import CONTEXT_LABEL
 from runtimeimg.runtimegraph import DAEMON_LABEL, ENVD_LABEL, EXPOSE_LABEL, VERSION_LABEL
 from runtimeimg.stores import StoreOptions
-from runtimeimg.stores.daemon import DaemonDestination, DaemonSource
+from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
 
 from .conftest import PREFIX
 

@@ -17,7 +17,7 @@ from runtimeimg.image import Image, ImageIndex
 from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Descriptor, Digest, ImageConfig
 from runtimeimg.oci.mediatypes import OCI_LAYER
-from runtimeimg.stores import tarindex
+from runtimeimg.stores.archive import index as tarindex
 
 NAME = "stores-test/archive:1"
 

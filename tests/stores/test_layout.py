@@ -14,7 +14,8 @@ from made import contents_of, digests, docker_schema2, image, index, read, read_
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RuntimeimgError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin, choose_platform
 from runtimeimg.oci import Platform
-from runtimeimg.stores import StoreOptions, files, layoutfiles
+from runtimeimg.stores import StoreOptions, files
+from runtimeimg.stores.layout import files as layoutfiles
 from tests.published import validate
 
 

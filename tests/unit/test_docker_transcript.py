@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from runtimeimg.builders.dockerstream import KEPT_LOGS, Transcript
+from runtimeimg.builders.docker.stream import KEPT_LOGS, Transcript
 from runtimeimg.progress import Silent
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runtimeimg.oci import Digest, ImageConfig
 from runtimeimg.oci.mediatypes import DOCKER_CONFIG
-from runtimeimg.stores.engineconfig import approximate, rebuild, without_noise
+from runtimeimg.stores.engine.config import approximate, rebuild, without_noise
 
 LAYERS = ["sha256:" + character * 64 for character in "abc"]
 TIME = "2024-01-02T03:04:05.123456789Z"

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
-from runtimeimg.builders.dockerclean import Before, Made, sweep_later, sweep_noted
-from runtimeimg.builders.dockerimages import fetch, preflight, require_shell
-from runtimeimg.builders.dockerstream import BuildStream, Transcript
+from runtimeimg.builders.docker.clean import Before, Made, sweep_later, sweep_noted
+from runtimeimg.builders.docker.images import fetch, preflight, require_shell
+from runtimeimg.builders.docker.stream import BuildStream, Transcript
 from runtimeimg.builders.sources import find_all_sources
 from runtimeimg.errors import (
     BuildFailed,
@@ -20,9 +20,9 @@ from runtimeimg.errors import (
 )
 from runtimeimg.image import Image
 from runtimeimg.render import render_dockerfile, trace
-from runtimeimg.stores.daemon import inspect, read_image
 from runtimeimg.stores.engine import Engine
-from runtimeimg.stores.engineconfig import without_noise
+from runtimeimg.stores.engine.config import without_noise
+from runtimeimg.stores.engine.images import inspect, read_image
 
 STOPPING = 15.0
 """Seconds that an interrupted build is given to end its step and remove its container."""

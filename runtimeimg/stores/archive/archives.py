@@ -15,13 +15,12 @@ from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin, choose_platform
 from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.documents import dump_json
-from runtimeimg.stores import layoutfiles as files
+from runtimeimg.stores.archive.docker import loadable, open_docker_archive
+from runtimeimg.stores.archive.index import TarIndex
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, Contents, contents
-from runtimeimg.stores.dockerarchive import loadable, open_docker_archive
 from runtimeimg.stores.files import atomic_file
-from runtimeimg.stores.layout import named_entry, open_entry, parse_index
-from runtimeimg.stores.tarindex import TarIndex
+from runtimeimg.stores.layout import files, named_entry, open_entry, parse_index
 from runtimeimg.stores.verify import CHUNK, verified
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from runtimeimg.errors import NotFoundError, RemoteError
 from runtimeimg.oci import Location, Platform
 from runtimeimg.progress import Progress
 from runtimeimg.spec import patterns
-from runtimeimg.stores.daemon import engine_name, inspect
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engine.images import engine_name, inspect
 
 _MOVING = frozenset({"Downloading", "Extracting"})
 _LAYER_DONE = frozenset({"Pull complete", "Already exists"})

@@ -13,9 +13,9 @@ from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
-from runtimeimg.stores import layoutfiles as files
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, contents
+from runtimeimg.stores.layout import files
 from runtimeimg.stores.opening import Blobs, open_document, open_top, read_manifest
 from runtimeimg.stores.parallel import Stopped, for_each
 from runtimeimg.stores.verify import verified

@@ -11,11 +11,11 @@ from runtimeimg.errors import NotFoundError, RemoteError, UsageError
 from runtimeimg.image import Image, ImageIndex, Layer, choose_platform
 from runtimeimg.oci import ImageConfig, Location
 from runtimeimg.runtimegraph import VERSION_LABEL
-from runtimeimg.stores import engineconfig
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.engine import Engine, quoted
-from runtimeimg.stores.engineload import Load, load
-from runtimeimg.stores.enginespool import EngineImage, EngineLayer, saved_config
+from runtimeimg.stores.engine import config as engineconfig
+from runtimeimg.stores.engine.load import Load, load
+from runtimeimg.stores.engine.spool import EngineImage, EngineLayer, saved_config
 
 _AT_ONCE = 4
 

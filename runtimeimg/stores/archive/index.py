@@ -17,7 +17,7 @@ from typing import IO, cast
 
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from runtimeimg.oci.documents import MAX_DOCUMENT
-from runtimeimg.stores.layoutfiles import open_file
+from runtimeimg.stores.layout.files import open_file
 
 MAX_MEMBERS = 100_000
 _MAX_HEADER = 1024 * 1024
