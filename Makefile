@@ -1,6 +1,6 @@
 .PHONY: demo test check bench clean
 
-demo:  ## build, stamp, start and ask a sample on the Docker Engine
+demo:  ## compose a sample, show it and ask it for its page
 	scripts/demo
 
 test:  ## the tests, on a real Docker Engine and registry
@@ -15,4 +15,4 @@ bench:
 
 clean:
 	scripts/services stop
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build demo dist

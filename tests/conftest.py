@@ -54,10 +54,17 @@ def _no_program(name: str) -> str | None:
     return None if shutil.which(name) else f"{name} is not on PATH; run scripts/services install"
 
 
+def _no_debian_root() -> str | None:
+    if os.geteuid() != 0:
+        return "only root can make and enter a Debian root"
+    return _no_program("debootstrap")
+
+
 # Marker -> why a test that carries it cannot run here, or None.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "engine": _no_engine,
     "registry": _no_registry,
+    "debian": _no_debian_root,
     **{name: partial(_no_program, name) for name in PROGRAMS},
 }
 
