@@ -13,7 +13,7 @@ from runtimeimg.builders.shell import require_shell
 from runtimeimg.cache import Cache
 from runtimeimg.compose import results
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
-from runtimeimg.compose.history import Moment, moment
+from runtimeimg.compose.history import lines, moment
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.sources import FolderSource, ImageSource, Source
 from runtimeimg.errors import RuntimeimgError, UsageError
@@ -72,7 +72,7 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
             request.stores.account.add(cache_hits=1)
     config = base.config if base is not None else _empty_config(request, images)
     return Image(
-        config=_finished(configure(config, request.plan), base, composed, inputs.created),
+        config=_finished(configure(config, request.plan), base, composed, inputs),
         layers=(*(base.layers if base is not None else ()), *(item.layer for item in composed)),
         name=request.plan.name or "",
     )
@@ -147,14 +147,16 @@ def _empty_config(request: BuildRequest, images: Sequence[Image]) -> ImageConfig
     return ImageConfig.from_json({**platform.to_json(), "config": {}})
 
 
-def _finished(config: ImageConfig, base: Image | None, composed: Sequence[Composed], created: Moment) -> ImageConfig:
+def _finished(config: ImageConfig, base: Image | None, composed: Sequence[Composed], inputs: Inputs) -> ImageConfig:
     """Return the config with the new layers, their history and the date (config.md, "rootfs" and "history")."""
     before = [] if base is None else list(config.history)
     described = sum(1 for entry in before if not entry.get("empty_layer"))
     # History and layers are matched by counting: what a base does not tell is told as nothing known.
     before += [{"comment": "layer of the base image"}] * ((0 if base is None else len(base.layers)) - described)
+    told, created = lines(inputs.plan), inputs.created
     history = [
-        {"created": created.text, "created_by": " && ".join(item.lines), "comment": "runtimeimg"} for item in composed
+        {"created": created.text, "created_by": " && ".join(told[step] for step in item.steps), "comment": "runtimeimg"}
+        for item in composed
     ]
     diff_ids = [*config.diff_ids, *(item.layer.diff_id for item in composed)]
     changes: dict[str, Any] = dict.fromkeys(_FOREIGN)

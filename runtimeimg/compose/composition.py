@@ -16,7 +16,6 @@ the meaning of Dockerfile's `COPY --link`: the base is not looked into and its s
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,21 +24,19 @@ from pathlib import Path
 
 from runtimeimg.compose import emit
 from runtimeimg.compose.find import components, literal_prefix
-from runtimeimg.compose.history import Moment, copy_line
-from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names, needs_names
-from runtimeimg.compose.reading import LayerRef, Reader
+from runtimeimg.compose.history import Moment
+from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
+from runtimeimg.compose.principals import BASE, Principals
+from runtimeimg.compose.reading import Keep, LayerRef, Reader
 from runtimeimg.compose.sources import Source, covering
 from runtimeimg.compose.target import Owner, Target
-from runtimeimg.compose.tree import Inode, Place, Tree, Wanted, merge
+from runtimeimg.compose.tree import Inode, Tree, Wanted, merge
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image
 from runtimeimg.image.compress import Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE
 from runtimeimg.plan import BuildPlan
-
-BASE = 0
-"""Number of the base among the sources of contents; those of copies follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +66,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """A new layer and the instructions that it is the result of."""
+    """A new layer and the instructions that it is the result of, by their places among `history.lines`."""
 
     layer: FileLayer
-    lines: tuple[str, ...]
+    steps: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ class _Draft:
     """A layer to be written: the entries, which may be asked for again and again, and what they are the result of."""
 
     items: Callable[[], Iterable[emit.Item]]
-    lines: tuple[str, ...]
+    steps: tuple[int, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -98,7 +95,7 @@ def compose(inputs: Inputs, settings: Settings, reader: Reader, folder: Path) ->
     for number, draft in enumerate(drafts):
         path = folder / f"layer-{number}"
         layer = emit.write(draft.items(), path, settings.compression, work.contents, latest=settings.latest)
-        composed.append(Composed(layer=layer, lines=draft.lines))
+        composed.append(Composed(layer=layer, steps=draft.steps))
     return tuple(composed)
 
 
@@ -113,11 +110,12 @@ class _Composition:
         user = base.config.config.get("User") if base is not None and inputs.plan.work_dir is not None else None
         self._user = user if isinstance(user, str) and user else None
         self._by_name = any(needs_names(text) for text in (self._user, *(copy.chown for copy in self._plan.copies)))
-        self._names = Names()
+        name = "scratch" if base is None else base.name
+        self._principals = Principals(self._base, inputs.sources, reader, name)
         self._wanted = Wanted([b""] if base is None or settings.link else _destinations(self._plan))
 
     def load(self) -> None:
-        """Make the tables known that are needed, and the names of owners."""
+        """Make the tables known that are needed."""
         for copy, number in zip(self._plan.copies, self._inputs.numbers, strict=True):
             self._inputs.sources[number - 1].wanted.add(literal_prefix(components(copy.source)))
         wanted: dict[str, list[Wanted]] = {}
@@ -129,9 +127,7 @@ class _Composition:
             for ref in source.layers:
                 refs.append(ref)
                 wanted.setdefault(ref.key, []).append(source.wanted)
-        self._reader.load(refs, {key: _keep(several) for key, several in wanted.items()})
-        if self._by_name and self._inputs.base is not None:
-            self._names = Names.parse(self._base_file(PASSWD), self._base_file(GROUP))
+        self._reader.load(refs, {key: Keep(several) for key, several in wanted.items()})
 
     def drafts(self) -> list[_Draft]:
         """Return the entries of the layers to be written."""
@@ -162,24 +158,24 @@ class _Composition:
         """Do the copies to a fresh tree of the base."""
         target = Target(self._base_tree(), mtime=self._inputs.created.seconds)
         drafts: list[_Draft] = []
-        lines: list[str] = []
-        for copy, number in zip(self._plan.copies, self._inputs.numbers, strict=True):
+        steps: list[int] = []
+        for step, (copy, number) in enumerate(zip(self._plan.copies, self._inputs.numbers, strict=True)):
             with _located(self._inputs.place(copy.origin)):
-                owner = self._owner(copy.chown)
+                owner = self._owner(copy.chown, target)
                 found = self._inputs.sources[number - 1].find(copy.source)
                 target.copy(found, copy.destination, owner)
-            lines.append(copy_line(copy))
+            steps.append(step)
             if self._settings.layer_per_copy:
                 listed = list(emit.items(target.root))
-                drafts.append(_Draft(items=partial(iter, listed), lines=tuple(lines)))
+                drafts.append(_Draft(items=partial(iter, listed), steps=tuple(steps)))
                 target.settle()
-                lines.clear()
+                steps.clear()
         if self._plan.work_dir is not None:
             with _located(self._inputs.place("spec.runtime.workDir")):
                 if target.missing(self._plan.work_dir):
-                    target.make_work_dir(self._plan.work_dir, self._owner(self._user))
-                    lines.append(f"WORKDIR {self._plan.work_dir}")
-        drafts.append(_Draft(items=partial(emit.items, target.root), lines=tuple(lines)))
+                    target.make_work_dir(self._plan.work_dir, self._owner(self._user, target))
+                    steps.append(len(self._plan.copies))
+        drafts.append(_Draft(items=partial(emit.items, target.root), steps=tuple(steps)))
         return drafts
 
     def _base_tree(self) -> Tree:
@@ -187,39 +183,13 @@ class _Composition:
             return Tree(self._wanted)
         return merge([self._reader.tocs[ref.key] for ref in self._base], self._wanted, BASE, contents=False)
 
-    def _owner(self, text: str | None) -> Owner | None:
+    def _owner(self, text: str | None, target: Target) -> Owner | None:
+        """Return an owner by the names that the tree has now."""
         if text is None:
             return None
-        return self._names.owner(text, "scratch" if self._inputs.base is None else self._inputs.base.name)
-
-    def _base_file(self, path: bytes) -> bytes:
-        """Return the contents of a small file of the base, empty where there is none."""
-        tables = [self._reader.tocs[ref.key] for ref in self._base]
-        wanted = Wanted([path])
-        try:
-            _, node = covering(wanted, lambda: merge(tables, wanted, BASE).resolve(path))
-        except NotADirectoryError:
-            return b""
-        place = node.inode.place if node is not None and node.inode.kind == FILE else None
-        if node is None or place is None:
-            return b""
-        size: int = node.inode.row[5]
-        if size > MAX_FILE:
-            raise InvalidDocumentError(f"'/{path.decode()}' of the base image is larger than {MAX_FILE >> 20} MiB")
-        return self._small_file(place, size)
-
-    def _small_file(self, place: Place, size: int) -> bytes:
-        """Return contents out of a base layer; they are kept, so that the layer is not read for them again."""
-        ref, cache = self._base[place.layer], self._reader.cache
-        key = hashlib.sha256(f"{ref.key} {place.entry}".encode()).hexdigest()
-        kept = cache.get("file", key) if cache else None
-        if kept is not None:
-            return kept
-        self._reader.fetch({ref.key: [place.entry]}, {ref.key: ref})
-        data = b"".join(self._reader.pieces(ref.key, place.entry, size))
-        if cache:
-            cache.put("file", key, data)
-        return data
+        if not needs_names(text):
+            return Names().owner(text, "")
+        return self._principals.owner(text, target.tree, link=self._settings.link)
 
 
 def _destinations(plan: BuildPlan) -> Iterator[bytes]:
@@ -229,12 +199,6 @@ def _destinations(plan: BuildPlan) -> Iterator[bytes]:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." not in parts:
             yield os.fsencode("/".join(parts))
-
-
-def _keep(several: Sequence[Wanted]) -> Callable[[bytes], bool]:
-    if len(several) == 1:
-        return several[0].covers_below
-    return lambda path: any(wanted.covers_below(path) for wanted in several)
 
 
 @contextlib.contextmanager

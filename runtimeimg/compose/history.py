@@ -49,6 +49,6 @@ def copy_line(copy: Copy) -> str:
 
 
 def lines(plan: BuildPlan) -> tuple[str, ...]:
-    """Return the plan's instructions that make layers, in order."""
+    """Return the plan's instructions that make layers, in order; they are known by their place in this."""
     work_dir = (f"WORKDIR {plan.work_dir}",) if plan.work_dir is not None else ()
     return (*(copy_line(copy) for copy in plan.copies), *work_dir)

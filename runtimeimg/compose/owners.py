@@ -1,4 +1,4 @@
-"""Owners by name: `user[:group]` looked up in the base image's /etc/passwd and /etc/group.
+"""Owners by name: `user[:group]` looked up in /etc/passwd and /etc/group.
 
 As BuildKit and buildah have it: a name without a group takes the group that passwd gives the user; a number without a
 group is the group's number too. A name that is not there is an error (BuildKit of 2020 took root instead).

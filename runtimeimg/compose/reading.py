@@ -26,11 +26,12 @@ from typing import Self
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
 from runtimeimg.compose.blobs import Blobs
+from runtimeimg.compose.tree import Wanted
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image import Layer
 from runtimeimg.image.ahead import ahead
 from runtimeimg.image.decompress import Unfolded
-from runtimeimg.image.layertar import FILE, LayerTar
+from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
 from runtimeimg.image.reserving import reserving
 from runtimeimg.image.toc import Toc, TocBuilder
 
@@ -39,8 +40,24 @@ _CHUNK = 1 << 20
 _DEPTH = 3
 _MAX_FILES = 1 << 16
 
-Keep = Callable[[bytes], bool]
-"""Tells of a path whether its contents are wanted."""
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Tells of a path whether its contents are wanted, by any of several."""
+
+    several: Sequence[Wanted]
+
+    @property
+    def wants(self) -> Callable[[bytes], bool]:
+        """What tells it."""
+        if len(self.several) == 1:
+            return self.several[0].covers_below
+        return lambda path: any(wanted.covers_below(path) for wanted in self.several)
+
+    def follow(self, path: bytes, target: bytes) -> bool:
+        """Want what a symlink leads to, where it stands for something wanted; tell whether it does."""
+        led = [wanted.follow(path, target) for wanted in self.several]  # all of them, not up to the first
+        return any(led)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,18 +162,23 @@ class Reader:
                     raise
 
     def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
-        builder = TocBuilder(ref.name)
+        builder, linked = TocBuilder(ref.name), False
+        wants = keep.wants if keep is not None else None
         with _Spool(self.folder) as spool, _unfolding(pieces, ref.name) as (_, unfolded):
             archive = LayerTar(unfolded, ref.name)
             for entry in archive:
                 path = builder.add(entry)
-                if path is not None and keep is not None and entry.kind == FILE and keep(path):
+                if path is None or keep is None or wants is None:
+                    continue
+                if entry.kind == FILE and wants(path):
                     spool.take(builder.count - 1, archive)
+                elif entry.kind == SYMLINK:
+                    linked = keep.follow(path, entry.target) or linked
             self._adopt(ref.key, spool)
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
             self.cache.put("toc", ref.key.partition(":")[2], toc.to_bytes())
-        return bool(spool.offsets)
+        return bool(spool.offsets) or linked
 
     def _read_some(self, ref: LayerRef, indexes: frozenset[int], pieces: Iterator[bytes]) -> bool:
         """Read entries by index. Behind the last one the blob is only read to be verified, not unfolded any more."""

@@ -1,7 +1,8 @@
 """What a composition came to, kept under all that it was made of: the same build again reads no layer.
 
 The key holds the digests of all layers, the copies, the settings and the version of this program. Folders of this
-machine have no digest, so what is copied out of them is not kept.
+machine have no digest, so what is copied out of them is not kept. Neither are names: what the history says of a layer
+is told anew for each build, as the same layers may be those of an image by another name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from runtimeimg.compose.reading import LayerRef
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def key_of(inputs: Inputs, settings: Settings) -> str | None:
@@ -54,14 +55,17 @@ def restore(cache: Cache, key: str, folder: Path) -> tuple[Composed, ...] | None
     data = cache.get("result", key)
     if data is None:
         return None
-    composed = []
+    composed: list[Composed] = []
     for number, item in enumerate(json.loads(data)):
         path = folder / f"layer-{number}"
         descriptor = Descriptor.from_json(item["descriptor"])
         if not cache.link_out("layer", descriptor.digest.encoded, descriptor.size, path):
+            # The others are second names of files of the cache, which nobody may write to.
+            for before in composed:
+                before.layer.path.unlink()
             return None
         layer = FileLayer(descriptor=descriptor, diff_id=Digest.parse(item["diffId"]), path=path)
-        composed.append(Composed(layer=layer, lines=tuple(item["lines"])))
+        composed.append(Composed(layer=layer, steps=tuple(item["steps"])))
     return tuple(composed)
 
 
@@ -74,7 +78,7 @@ def keep(cache: Cache, key: str, composed: Sequence[Composed]) -> None:
             {
                 "descriptor": item.layer.descriptor.to_json(),
                 "diffId": item.layer.diff_id,
-                "lines": list(item.lines),
+                "steps": list(item.steps),
             }
         )
     cache.put("result", key, json.dumps(items).encode())

@@ -29,6 +29,11 @@ class Target:
         self._mtime = mtime
 
     @property
+    def tree(self) -> Tree:
+        """The tree as it is now."""
+        return self._tree
+
+    @property
     def root(self) -> Node:
         """The root folder."""
         return self._tree.root

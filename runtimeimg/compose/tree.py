@@ -43,6 +43,7 @@ class Wanted:
         self._whole: set[bytes] = set()
         self._exact: set[bytes] = set()
         self._below: tuple[bytes, ...] | None = None
+        self._followed = 0
         for path in paths:
             self.add(path)
 
@@ -56,6 +57,25 @@ class Wanted:
         while at not in self._exact:
             self._exact.add(at)
             at = at.rpartition(b"/")[0]
+
+    def follow(self, path: bytes, target: bytes) -> bool:
+        """Cover what a symlink at `path` leads to, where something covered lies at or behind it; tell whether it does.
+
+        That is a guess, as other layers may have something else there; it spares reading a layer once more.
+        """
+        if path not in self._exact or self._followed >= MAX_LINKS:
+            return False
+        behind = [whole[len(path) :] for whole in list(self._whole) if whole == path or whole.startswith(path + b"/")]
+        self._followed += 1
+        at = [] if target.startswith(b"/") else path.split(b"/")[:-1]
+        for part in target.split(b"/"):
+            if part == b"..":
+                del at[-1:]
+            elif part not in (b"", b"."):
+                at.append(part)
+        for rest in behind:
+            self.add(b"/".join(at) + rest if at else rest[1:])
+        return bool(behind)
 
     @property
     def roots(self) -> frozenset[bytes]:

@@ -51,7 +51,10 @@ class _Checked(io.RawIOBase):
         count = self._file.readinto(buffer)
         self._hash.update(memoryview(buffer)[:count])
         if not count and len(buffer) and f"sha256:{self._hash.hexdigest()}" != self._layer.descriptor.digest:
-            raise IntegrityError(f"layer file '{self._layer.path}' is not {self._layer.descriptor.digest} any more")
+            raise IntegrityError(
+                f"layer file '{self._layer.path}' is not {self._layer.descriptor.digest} any more",
+                hint="if it came out of the cache, empty that with 'runtimeimg cache prune' and build again",
+            )
         return count
 
     def close(self) -> None:

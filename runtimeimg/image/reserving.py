@@ -43,5 +43,5 @@ class ReservingFile(io.FileIO):
 
 
 def reserving(file: Path | int) -> io.BufferedWriter:
-    """Open a file for writing, by its path or by a descriptor that is closed with it."""
-    return io.BufferedWriter(ReservingFile(file, "wb"), 1 << 20)
+    """Open a file for writing, by the path of one that is not there yet or by a descriptor that is closed with it."""
+    return io.BufferedWriter(ReservingFile(file, "xb" if isinstance(file, Path) else "wb"), 1 << 20)

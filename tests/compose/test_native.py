@@ -120,6 +120,46 @@ def test_owners_by_name_and_number(compose):
     assert owners == {"n": (1001, 1002), "n/1": (1001, 1002), "2": (1001, 50), "3": (7, 7), "4": (7, 8), "5": (9, 9)}
 
 
+PASSWD, GROUP = b"app:x:21:22::/:\nnew:x:31:32::/:\n", b"staff:x:52:\n"
+
+
+def test_names_are_those_that_stand_at_the_copy(compose):
+    composer = compose(base=BASE, builder=image("builder", [file("x")], [file("passwd", PASSWD), file("group", GROUP)]))
+    copies = [
+        ("/x", "/1", "app:staff"),
+        ("/passwd", "/etc/"),
+        ("/x", "/2", "app:staff"),
+        ("/group", "/etc/group", "app"),
+        ("/x", "/3", "new:staff"),
+    ]
+    for options in ({}, {"layer_per_copy": "true"}):
+        with composer.build(plan(copies, work_dir="/w"), options=options) as built:
+            entries = [entry for layer in built.layers[2:] for entry in read(layer)]
+        owners = {entry.path: (entry.uid, entry.gid) for entry in entries}
+        assert (owners[b"1"], owners[b"2"], owners[b"3"]) == ((1001, 50), (21, 50), (31, 52))
+        assert owners[b"etc/group"] == (21, 22)
+
+
+def test_a_copied_file_of_names_may_be_a_link_or_gone_with_its_folder(compose):
+    builder = image("builder", [symlink("s/passwd", "real"), file("s/real", PASSWD), folder("s"), file("big", b"x")])
+    composer = compose(base=image("base", [symlink("etc", "conf"), folder("conf")]), builder=builder)
+    found = by_name(composer.entries([("/s", "/etc"), ("/big", "/y", "app")]))
+    assert (found["y"].uid, found["y"].gid) == (21, 22)
+
+
+def test_the_work_dir_under_the_user_of_the_base_goes_by_what_was_copied(compose):
+    base = image("base", [folder("etc"), file("etc/passwd", b"app:x:3:4::/:\n")], User="app")
+    composer = compose(base=base, builder=image("builder", [file("passwd", PASSWD)]))
+    found = by_name(composer.entries([("/passwd", "/etc/passwd")], work_dir="/w"))
+    assert (found["w"].uid, found["w"].gid) == (21, 22)
+
+
+def test_names_come_out_of_folders_too(compose, tmp_path):
+    (tmp_path / "passwd").write_bytes(PASSWD)
+    found = by_name(compose(base=BASE).entries([("passwd", "/etc/"), ("passwd", "/y", "new")], builder=None))
+    assert (found["y"].uid, found["y"].gid) == (31, 32)
+
+
 @pytest.mark.parametrize("chown", ["nobody", "app:nobody", "5:nobody"])
 def test_an_unknown_owner_is_named(compose, chown):
     composer = compose(base=BASE, builder=image("builder", [file("x")]))

@@ -1,5 +1,7 @@
 """What the native builder reads: each layer once, layers that hold nothing wanted never again, kept blobs first."""
 
+import os
+
 import pytest
 
 from runtimeimg.cache import Cache
@@ -54,6 +56,56 @@ def test_a_damaged_cache_is_made_again(compose, tmp_path):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1] + b"?")
     assert composer.entries([("/x", "/y", "0")], cache_dir=tmp_path / "cache") == first
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [symlink("s/link", "target"), file("s/target", b"!")],
+        [symlink("link", "/t/x"), folder("t"), file("t/x", b"!")],
+        [symlink("link", "one"), symlink("one", "two"), file("two", b"!")],
+        [symlink("link", "z"), folder("z"), file("z/a", b"!"), file("z/b", b"!")],
+        [symlink("s", "z/y"), file("z/y/link", b"!")],
+    ],
+)
+def test_a_copied_symlink_does_not_make_its_layer_be_read_twice(compose, items):
+    layer = MemoryLayer(tar(items))
+    composer = compose(base=BASE, builder=image("builder", layer))
+    source = "/link" if any(item.path == "link" for item in items) else "/s/link"
+    with composer.build(plan([(source, "/x")])) as built:
+        assert set(contents(built.layers[-1]).values()) == {b"!"}
+    assert layer.opened == 1
+
+
+def test_a_symlink_to_what_came_before_it_does_not_make_its_layer_be_downloaded_twice(compose, tmp_path):
+    layer = registry_layer(file("a", b"!"), symlink("link", "a"))
+    composer = compose(base=BASE, builder=image("builder", layer))
+    with composer.build(plan([("/link", "/x")]), cache_dir=tmp_path / "cache") as built:
+        assert contents(built.layers[-1]) == {b"x": b"!"}
+    assert layer.opened == 1
+
+
+def test_a_file_of_the_cache_is_never_written_to(compose, tmp_path):
+    composer = compose(base=BASE, builder=image("builder", [file("x"), file("y")]))
+    made, request = plan([("/x", "/x"), ("/y", "/y")]), {"cache_dir": tmp_path / "cache"}
+    with composer.build(made, **request, options={"layer_per_copy": "true"}) as built:
+        first, second = (layer.descriptor.digest.encoded for layer in built.layers[-2:])
+    place = tmp_path / "cache/v1/layer"
+    os.link(place / first[:2] / first, tmp_path / "kept")
+    (place / second[:2] / second).unlink()
+    with composer.build(made, **request, options={"layer_per_copy": "true"}):
+        assert (tmp_path / "kept").stat().st_nlink == 1  # made anew beside it, not over it
+
+
+def test_the_history_names_the_images_of_this_build(compose, tmp_path):
+    layer = MemoryLayer(tar([file("x")]))
+    composer = compose(base=BASE, one=image("one", layer), two=image("two", layer))
+    told = []
+    for builder in ("one", "two"):
+        with composer.build(plan([("/x", "/y")], builder=builder), cache_dir=tmp_path / "cache") as built:
+            told.append(built.config.history[-1]["created_by"])
+    assert told == ["COPY --from=one /x /y", "COPY --from=two /x /y"]
+    assert layer.opened == 1
 
 
 # Layers of registries are kept
