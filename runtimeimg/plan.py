@@ -12,7 +12,7 @@ from runtimeimg.errors import UsageError
 from runtimeimg.oci.reference import Location
 from runtimeimg.runtimegraph import ENVD_LABEL, GRAPH_LABELS, ExposeItem, RuntimeGraph
 from runtimeimg.spec import checks
-from runtimeimg.spec.expansion import Segment, parse
+from runtimeimg.spec.expansion import MAX_VALUE, TOO_LONG, Segment, longest, parse
 from runtimeimg.spec.patterns import literal_path
 
 if TYPE_CHECKING:
@@ -233,6 +233,12 @@ def _env(spec: Mapping[str, str], facts: Mapping[str, str]) -> tuple[EnvVar, ...
         if name not in facts
     ]
     variables += [EnvVar(name=name, value=(value,) if value else (), origin="--env") for name, value in facts.items()]
+    sizes: dict[str, int] = {}
+    for variable in variables:
+        # Every builder expands them, and some of them without a bound: what would explode is not given to any.
+        size = sizes[variable.name] = longest(variable.value, sizes)
+        if size > MAX_VALUE:
+            raise UsageError(f"{variable.origin}: {TOO_LONG}")
     return tuple(variables)
 
 

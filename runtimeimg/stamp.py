@@ -7,7 +7,7 @@ Both give the same result when done again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,12 @@ from runtimeimg.image import Image
 from runtimeimg.oci import Digest, ImageConfig
 from runtimeimg.plan import BuildPlan, EnvVar, StampInstructions
 from runtimeimg.runtimegraph import RuntimeGraph
-from runtimeimg.spec.expansion import Variable, expand
+from runtimeimg.spec.expansion import ExpansionError, Variable, expand
 
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
+MAX_ENVIRONMENT = 1 << 20
+"""Bytes of all variables together; Linux starts no program with more than about two mebibytes."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -110,7 +112,7 @@ def configure(config: ImageConfig, plan: BuildPlan, *, again: bool = False) -> I
     (`PATH=/app/bin:$PATH`) is then left as it is where it already has that form.
     """
     changes: dict[str, Any] = {
-        "Env": [f"{name}={value}" for name, value in _environment(config.env, plan.env, again=again).items()],
+        "Env": _environment(config.strings("Env"), plan.env, again=again),
         "ExposedPorts": _merged_set(config, "ExposedPorts", _ports(plan.ports)),
         "Volumes": _merged_set(config, "Volumes", plan.volumes),
     }
@@ -144,13 +146,39 @@ def _supervised(main: tuple[str, ...], cmd: tuple[str, ...], graph: RuntimeGraph
     return supervisor.wrap(graph.daemons, main)
 
 
-def _environment(base: Mapping[str, str], variables: Iterable[EnvVar], *, again: bool) -> dict[str, str]:
-    env = dict(base)
-    env.setdefault("PATH", DEFAULT_PATH)
+def _environment(base: Sequence[str], variables: Iterable[EnvVar], *, again: bool) -> list[str]:
+    """Return the base's entries as they are, with the first of a name replaced where a variable is set.
+
+    So do Docker's builders: of a name that is there twice the last counts in references, and entries without `=` stay.
+    """
+    entries = list(base)
+    if not any(entry.startswith("PATH=") for entry in entries):
+        entries.append(f"PATH={DEFAULT_PATH}")
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for place, entry in enumerate(entries):
+        name = entry.partition("=")[0]
+        first.setdefault(name, place)
+        last[name] = place
+    env = dict(entry.partition("=")[::2] for entry in entries)
     for variable in variables:
-        if not (again and _has_form(variable, env)):
-            env[variable.name] = expand(variable.value, env)
-    return env
+        if again and _has_form(variable, env):
+            continue
+        value = _expanded(variable, env)
+        place = first.setdefault(variable.name, len(entries))
+        entries[place : place + 1] = [f"{variable.name}={value}"]
+        if last.setdefault(variable.name, place) == place:
+            env[variable.name] = value
+    if sum(map(len, entries)) > MAX_ENVIRONMENT:
+        raise UsageError(f"spec.runtime.env: the environment is larger than {MAX_ENVIRONMENT >> 20} MiB")
+    return entries
+
+
+def _expanded(variable: EnvVar, env: Mapping[str, str]) -> str:
+    try:
+        return expand(variable.value, env)
+    except ExpansionError as error:
+        raise UsageError(f"{variable.origin}: {error}") from None
 
 
 def _has_form(variable: EnvVar, env: Mapping[str, str]) -> bool:
@@ -160,7 +188,10 @@ def _has_form(variable: EnvVar, env: Mapping[str, str]) -> bool:
     if len(itself) != 1 or current is None:
         return False
     at = variable.value.index(itself[0])
-    before, after = expand(variable.value[:at], env), expand(variable.value[at + 1 :], env)
+    try:
+        before, after = expand(variable.value[:at], env), expand(variable.value[at + 1 :], env)
+    except ExpansionError:
+        return False
     return len(current) >= len(before) + len(after) and current.startswith(before) and current.endswith(after)
 
 

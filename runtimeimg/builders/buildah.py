@@ -16,6 +16,7 @@ from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
 from runtimeimg.builders.docker.images import named_images
+from runtimeimg.builders.globs import refuse_twice_read
 from runtimeimg.builders.shell import require_shell
 from runtimeimg.errors import NotFoundError, RemoteError, UnavailableError
 from runtimeimg.image import Image
@@ -57,6 +58,7 @@ def _build(request: BuildRequest) -> Iterator[Image]:
         _storage(request, Path(name)) as buildah,
     ):
         folder = Path(name)
+        refuse_twice_read(request)
         for location in named_images(request):
             _fetch(buildah, location, request)
         argv = [*buildah, "bud", "--format", "oci", "--identity-label=false"]

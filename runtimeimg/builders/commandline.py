@@ -12,6 +12,7 @@ from runtimeimg import process
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.sources import find_all_sources
+from runtimeimg.builders.steps import Steps
 from runtimeimg.errors import BuildFailed
 from runtimeimg.render import render_dockerfile
 
@@ -46,9 +47,11 @@ def run_build(
 ) -> tuple[str, ...]:
     """Run a build, its output shown as it comes, and return its last lines; BuildFailed when it fails."""
     tail: deque[str] = deque(maxlen=TAIL)
+    steps = Steps(request)
 
     def show(line: str) -> None:
         tail.append(line)
+        steps.take(line)
         request.stores.progress.line(line)
 
     code, _ = process.run(argv, on_line=show, env=environ, stdin=stdin)
@@ -56,7 +59,8 @@ def run_build(
         secrets = list(request.build_args.values())
         raise BuildFailed(
             f"build failed: {argv[0].rpartition('/')[2]} ended with exit code {code}",
-            step=process.redacted(argv, secrets),
+            step=steps.instruction or process.redacted(argv, secrets),
+            origin=steps.origin,
             output=tuple(tail),
         )
     return tuple(tail)

@@ -72,7 +72,7 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
             request.stores.account.add(cache_hits=1)
     config = base.config if base is not None else _empty_config(request, images)
     return Image(
-        config=_finished(configure(config, request.plan), base, composed, inputs),
+        config=_finished(configure(config, request.plan).with_config(Image=None), base, composed, inputs),
         layers=(*(base.layers if base is not None else ()), *(item.layer for item in composed)),
         name=request.plan.name or "",
     )

@@ -172,7 +172,7 @@ class _Composition:
                 steps.clear()
         if self._plan.work_dir is not None:
             with _located(self._inputs.place("spec.runtime.workDir")):
-                if target.missing(self._plan.work_dir):
+                if not target.has_folder(self._plan.work_dir):
                     target.make_work_dir(self._plan.work_dir, self._owner(self._user, target))
                     steps.append(len(self._plan.copies))
         drafts.append(_Draft(items=partial(emit.items, target.root), steps=tuple(steps)))

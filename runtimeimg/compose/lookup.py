@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
+from runtimeimg.compose.find import components, literal_prefix
 from runtimeimg.compose.reading import LayerRef, Reader
-from runtimeimg.compose.sources import covering
+from runtimeimg.compose.sources import ImageSource, covering
 from runtimeimg.compose.tree import EndlessLinksError, Wanted, merge
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import FILE
@@ -23,3 +26,12 @@ def has_file(image: Image, path: str, *, cache: Cache | None = None, account: Ac
         except (NotADirectoryError, EndlessLinksError):
             return False
     return node is not None and node.inode.kind == FILE
+
+
+def matches(image: Image, source: str, *, cache: Cache | None = None, account: Account | None = None) -> list[str]:
+    """Return the names and paths that the source of a copy finds in `image`; NotFoundError when there is nothing."""
+    with Reader(cache=cache, account=account or Account()) as reader:
+        found = ImageSource(image, 1, reader)
+        found.wanted.add(literal_prefix(components(source)))
+        reader.load(found.layers, {})
+        return [os.fsdecode(text) for item in found.find(source) for text in (item.name, item.path)]

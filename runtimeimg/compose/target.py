@@ -63,9 +63,12 @@ class Target:
         """Make a folder and those above it where they are missing."""
         self._make_folders(self._resolved(os.fsencode(path))[0], owner)
 
-    def missing(self, path: str) -> bool:
-        """Tell whether nothing is at `path`, symlinks followed."""
-        return self._resolved(os.fsencode(path))[1] is None
+    def has_folder(self, path: str) -> bool:
+        """Tell whether a folder is at `path`, symlinks followed; raise BuildFailed when that is something else."""
+        at, node = self._resolved(os.fsencode(path))
+        if node is not None and node.children is None:
+            raise BuildFailed(f"'/{_text(at)}' is a file, no folder to work in")
+        return node is not None
 
     def settle(self) -> None:
         """Forget what was touched: it has been written to a layer."""

@@ -366,9 +366,14 @@ def clean(path: bytes) -> bytes:
         if b".." in parts:
             raise TarFormatError(f"its path '{shown(path)}' leads out of the layer")
         path = b"/".join(parts)
-    if len(path) > _MAX_COMPONENT and (len(path) > MAX_PATH or max(map(len, path.split(b"/"))) > _MAX_COMPONENT):
+    if len(path) > _MAX_COMPONENT and (len(path) > MAX_PATH or max(map(_length, path.split(b"/"))) > _MAX_COMPONENT):
         raise TarFormatError("its path is longer than Linux allows")
     return path
+
+
+def _length(name: bytes) -> int:
+    """Return how long a name is on a disk: a whiteout is never there itself, only what it hides."""
+    return len(name.removeprefix(b".wh."))
 
 
 def shown(path: bytes) -> str:

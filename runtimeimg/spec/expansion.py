@@ -14,6 +14,13 @@ from dataclasses import dataclass
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BACKSLASHES = re.compile(r"\\+")
 _MAX_DEPTH = 16
+MAX_VALUE = (128 << 10) - 1
+"""Bytes of an expanded value: Linux starts no program with a longer variable (MAX_ARG_STRLEN)."""
+TOO_LONG = f"expands to more than {MAX_VALUE} bytes, and no program can be started with such a variable"
+
+
+class ExpansionError(ValueError):
+    """A value expands to more than a variable may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,27 @@ def parse(value: str) -> tuple[Segment, ...]:
 
 
 def expand(segments: tuple[Segment, ...], env: Mapping[str, str]) -> str:
-    """Return the text of `segments` with variables taken from `env`; an unset one is empty."""
-    return "".join(segment if isinstance(segment, str) else _value(segment, env) for segment in segments)
+    """Return the text of `segments` with variables taken from `env`; an unset one is empty.
+
+    Raises ExpansionError, before there is much of it, for a text of more than MAX_VALUE bytes.
+    """
+    made: list[str] = []
+    _append(segments, env, made, 0)
+    return "".join(made)
+
+
+def longest(segments: tuple[Segment, ...], sizes: Mapping[str, int]) -> int:
+    """Return about how many bytes `segments` may come to, at most MAX_VALUE + 1; a variable not in `sizes` has one."""
+    total = 0
+    for segment in segments:
+        if isinstance(segment, str):
+            total += len(segment.encode("utf-8", "surrogatepass"))
+        else:
+            own = 0 if segment.operator == "+" else sizes.get(segment.name, 1)
+            total += max(own, longest(segment.word, sizes) if segment.operator else 0)
+        if total > MAX_VALUE:
+            return MAX_VALUE + 1
+    return total
 
 
 def references(segments: tuple[Segment, ...]) -> frozenset[str]:
@@ -50,13 +76,22 @@ def references(segments: tuple[Segment, ...]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _value(variable: Variable, env: Mapping[str, str]) -> str:
-    value = env.get(variable.name, "")
-    if variable.operator == "-":
-        return value or expand(variable.word, env)
-    if variable.operator == "+":
-        return expand(variable.word, env) if value else ""
-    return value
+def _append(segments: tuple[Segment, ...], env: Mapping[str, str], made: list[str], size: int) -> int:
+    """Add the texts of `segments` to `made`, which holds `size` bytes; return how many it holds then."""
+    for segment in segments:
+        if isinstance(segment, Variable):
+            value = env.get(segment.name, "")
+            if segment.operator and bool(value) == (segment.operator == "+"):
+                size = _append(segment.word, env, made, size)
+                continue
+            text = "" if segment.operator == "+" else value
+        else:
+            text = segment
+        size += len(text.encode("utf-8", "surrogatepass"))
+        if size > MAX_VALUE:
+            raise ExpansionError(TOO_LONG)
+        made.append(text)
+    return size
 
 
 def _parse(text: str, at: int, stop: str, depth: int) -> tuple[tuple[Segment, ...], int]:

@@ -12,6 +12,7 @@ from runtimeimg.builders import load_builder
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Platform
+from runtimeimg.stamp import DEFAULT_PATH
 
 from .images import (
     Item,
@@ -175,6 +176,32 @@ def test_the_work_dir_belongs_to_the_user_of_the_base(compose):
         "w": (3, 4, 0o755),
         "w/x": (3, 4, 0o755),
     }
+
+
+@pytest.mark.parametrize("work_dir", ["/app/there", "/link", "/app/there/below", "/x"])
+def test_a_work_dir_that_is_a_file_is_refused(compose, work_dir):
+    base = image("base", [folder("app"), file("app/there"), symlink("link", "app/there")])
+    composer = compose(base=base, builder=image("builder", [file("x")]))
+    with pytest.raises(BuildFailed, match=r"spec.runtime.workDir: '/(app/there|x)' is (a file|not a folder)"):
+        composer.entries([("/x", "/x")], work_dir=work_dir)
+
+
+@pytest.mark.parametrize("length", [251, 252, 255])
+def test_names_of_any_length_are_removed(compose, length):
+    name = "n" * length
+    builder = image("builder", [folder("s"), file(f"s/{name}"), file("s/kept")], [file(f"s/.wh.{name}")])
+    assert names(compose(base=BASE, builder=builder).entries([("/s", "/t")])) == ["t", "t/kept"]
+
+
+def test_the_image_that_the_base_was_committed_from_is_not_told(compose):
+    base = image("base", [], Image="sha256:" + "a" * 64, ArgsEscaped=True, Cmd=["x"])
+    with compose(base=base, builder=image("builder", [])).build(plan([])) as built:
+        assert built.config.config == {"Cmd": ["x"], "ArgsEscaped": True, "Env": [f"PATH={DEFAULT_PATH}"]}
+
+
+def test_scratch_has_no_work_dir_unless_it_is_told(compose):
+    with compose(builder=image("builder", [file("x")])).build(plan([("/x", "/x")], base=None)) as built:
+        assert built.config.config == {"Env": [f"PATH={DEFAULT_PATH}"]}
 
 
 def test_nothing_to_add_makes_no_layer(compose):

@@ -78,6 +78,30 @@ def test_without_an_entrypoint_the_base_command_stays() -> None:
     assert stamp.configure(ImageConfig.from_json(BASE), plan_of("    cmd: []\n")).config.get("Cmd") is None
 
 
+def test_the_environment_of_the_base_stays_as_it_is() -> None:
+    base = ImageConfig.from_json({**BASE, "config": {"Env": ["A=1", "B", "A=2", "C=", "PATH=/x"]}})
+    plan = plan_of('    env: {D: "$A$B", A: "3", E: "$A", B: "4"}\n')
+    env = stamp.configure(base, plan).config["Env"]
+    assert env == ["A=3", "B=4", "A=2", "C=", "PATH=/x", "D=2", "E=2"]
+    assert stamp.configure(base, plan_of("")).config["Env"] == base.config["Env"]
+
+
+def test_an_environment_that_no_program_can_be_started_with_is_refused() -> None:
+    large = "x" * 100_000
+    base = ImageConfig.from_json({**BASE, "config": {"Env": [f"V{number}={large}" for number in range(9)]}})
+    with pytest.raises(UsageError, match="the environment is larger than 1 MiB"):
+        stamp.configure(base, plan_of("    env: {A: $V1, B: $V2}\n"))
+    with pytest.raises(UsageError, match=r"spec.runtime.env.A: expands to more than 131071 bytes"):
+        stamp.configure(base, plan_of("    env: {A: $V1$V2}\n"))
+
+
+@pytest.mark.parametrize("first", ["$PATH", "x", "${NONE:-xx}"])
+def test_doublings_are_refused_before_any_builder_sees_them(first: str) -> None:
+    env = "".join(f"      V{number + 1}: $V{number}$V{number}\n" for number in range(60))
+    with pytest.raises(UsageError, match=r"spec.runtime.env.V1[67]: expands to more than"):
+        plan_of(f"    env:\n      V0: {first}\n{env}")
+
+
 def test_a_base_without_path_gets_the_default_one() -> None:
     empty = ImageConfig.from_json({"os": "linux", "architecture": "amd64"})
     assert stamp.configure(empty, plan_of("")).env == {"PATH": stamp.DEFAULT_PATH}
