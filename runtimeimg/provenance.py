@@ -25,6 +25,7 @@ from runtimeimg.stores.opening import BytesBlob
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request, client_for, drain
 from runtimeimg.stores.registry.failures import Timing
+from runtimeimg.stores.registry.places import push_place
 from runtimeimg.stores.registry.pull import RegistryBlobs, fetch_manifest
 from runtimeimg.stores.registry.upload import Upload, confirm
 from runtimeimg.stores.verify import read_all
@@ -104,9 +105,10 @@ class _Repository:
     """A repository of a registry, as far as artifacts need it."""
 
     def __init__(self, reference: Reference, options: StoreOptions) -> None:
-        self._reference = reference
-        self._name = reference.repository
-        self._client: RegistryClient = client_for(reference.registry, options, Timing())
+        place = push_place(reference, options)
+        self._reference = place.reference
+        self._name = place.repository
+        self._client: RegistryClient = client_for(place, options, Timing())
 
     def upload(self, blob: BytesBlob) -> None:
         key = f"push {blob.descriptor.digest}"

@@ -26,7 +26,8 @@ from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.images import engine_name, inspect
 from runtimeimg.stores.layout import LayoutSource
-from runtimeimg.stores.registry.http import base_url
+from runtimeimg.stores.registry.http import may_be_plain
+from runtimeimg.stores.registry.places import push_place
 
 _TAG = "runtimeimg"
 
@@ -108,9 +109,7 @@ def _fetch(buildah: list[str], location: Location, request: BuildRequest) -> Non
     local = source.startswith("docker-daemon:")
     argv += ["--policy", "always" if local else request.pull]
     argv += [f"--authfile={request.stores.authfile}"] if request.stores.authfile else []
-    if not local and (
-        not request.stores.tls_verify or base_url(location.reference.registry, request.stores).startswith("http:")
-    ):
+    if not local and may_be_plain(push_place(location.reference, request.stores)):
         argv.append("--tls-verify=false")
     request.stores.progress.line(f"fetching {source}")
     _checked([*argv, source], request.stores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from runtimeimg.errors import InvalidDocumentError, UsageError
@@ -23,12 +23,16 @@ TRANSPORTS = ("docker", "docker-daemon", "oci", "oci-archive", "docker-archive",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """An image name taken apart: registry host, repository, and a tag or a digest or both."""
+    """An image name taken apart: registry host, repository, and a tag or a digest or both.
+
+    `short` tells that it was written without a host; it makes no other name of it.
+    """
 
     registry: str
     repository: str
     tag: str | None = None
     digest: Digest | None = None
+    short: bool = field(default=False, compare=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -41,7 +45,8 @@ class Reference:
         if ":" in name.rsplit("/", 1)[-1]:
             name, _, tag = name.rpartition(":")
         host, slash, rest = name.partition("/")
-        if not slash or not ("." in host or ":" in host or host == "localhost"):
+        short = not slash or not ("." in host or ":" in host or host == "localhost")
+        if short:
             host, rest = DEFAULT_REGISTRY, name
         host = DEFAULT_REGISTRY if host == "index.docker.io" else host
         if host == DEFAULT_REGISTRY and "/" not in rest:
@@ -56,7 +61,7 @@ class Reference:
                 digest = Digest.parse(digest_text)
             except InvalidDocumentError:
                 raise UsageError(f"image name {_shown(text)} has an invalid digest") from None
-        return cls(registry=host, repository=rest, tag=tag, digest=digest)
+        return cls(registry=host, repository=rest, tag=tag, digest=digest, short=short)
 
     @property
     def name(self) -> str:
@@ -113,7 +118,7 @@ class Location:
         if not rest:
             raise UsageError(f"image {_shown(text)} names nothing after '{transport}:'")
         if transport == "docker":
-            return cls(transport=transport, reference=Reference.parse(rest.removeprefix("//")))
+            return cls(transport=transport, reference=replace(Reference.parse(rest.removeprefix("//")), short=False))
         if transport == "docker-daemon":
             if re.match(r"sha256:[a-f0-9]{64}\Z", rest):
                 return cls(transport=transport, image_id=rest)

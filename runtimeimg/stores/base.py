@@ -18,6 +18,7 @@ class StoreOptions:
     """How stores are reached. The command line fills it; nothing below reads the environment.
 
     `environ` is the process's environment (DOCKER_HOST, REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_*, HOME, proxies).
+    `etc` is the folder of the system's settings, `containers` and `docker` in it.
     `plain_http` holds `host[:port]` of registries spoken to without TLS besides loopback ones.
     `attempts` bounds the tries of one request; `timeout` is seconds without a byte moving.
     """
@@ -27,6 +28,7 @@ class StoreOptions:
     plain_http: frozenset[str] = frozenset()
     tls_verify: bool = True
     ca_file: Path | None = None
+    etc: Path = Path("/etc")
     attempts: int = 5
     timeout: float = 60.0
     progress: Progress = field(default_factory=Silent)

@@ -11,8 +11,9 @@ from made import attestation, contents_of, digests, docker_schema2, image, index
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin, choose_platform
-from runtimeimg.oci import Descriptor, Digest, Manifest, Platform
+from runtimeimg.oci import Descriptor, Digest, Manifest, Platform, Reference
 from runtimeimg.stores import StoreOptions
+from runtimeimg.stores.registry.address import Address
 
 pytestmark = pytest.mark.registry
 
@@ -187,18 +188,35 @@ def test_skopeo_reads_what_was_pushed(own_registry: str, repository: str) -> Non
     assert json.loads(ran.stdout)["Layers"] == digests([item.descriptor for item in made.layers])
 
 
-def test_plain_http_is_for_loopback_and_named_hosts() -> None:
-    from runtimeimg.stores.registry.http import base_url
+def test_where_the_api_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runtimeimg.stores.registry.http import Http, find_base
+    from runtimeimg.stores.registry.places import push_place
 
     options = StoreOptions(plain_http=frozenset({"registry.test:5000", "plain.test"}))
-    assert base_url("127.0.0.1:5000", options) == "http://127.0.0.1:5000"
-    assert base_url("[::1]:5000", options) == "http://[::1]:5000"
-    assert base_url("localhost", options) == "http://localhost"
-    assert base_url("registry.test:5000", options) == "http://registry.test:5000"
-    assert base_url("plain.test:81", options) == "http://plain.test:81"
-    assert base_url("other.test", options) == "https://other.test"
-    assert base_url("127.0.0.1.evil.test", options) == "https://127.0.0.1.evil.test"
-    assert base_url("docker.io", options) == "https://registry-1.docker.io"
+    speaks, asked = False, []
+
+    def speaks_tls(_: Http, address: Address) -> bool:
+        asked.append(address.host_port)
+        return speaks
+
+    monkeypatch.setattr(Http, "speaks_tls", speaks_tls)
+
+    def base_url(registry: str) -> str:
+        place = push_place(Reference.parse(f"{registry}/x"), options)
+        return find_base(place, Http(place, options)).url
+
+    assert base_url("registry.test:5000") == "http://registry.test:5000/"
+    assert base_url("plain.test:81") == "http://plain.test:81/"
+    assert base_url("other.test") == "https://other.test/"
+    assert base_url("127.0.0.1.evil.test") == "https://127.0.0.1.evil.test/"
+    assert base_url("docker.io") == "https://registry-1.docker.io/"
+    assert asked == []
+    assert base_url("127.0.0.1:5000") == "http://127.0.0.1:5000/"
+    assert base_url("[::1]:5000") == "http://[::1]:5000/"
+    assert base_url("localhost") == "http://localhost/"
+    speaks = True
+    assert base_url("127.0.0.1:5000") == "https://127.0.0.1:5000/"
+    assert asked == ["127.0.0.1:5000", "[::1]:5000", "localhost", "127.0.0.1:5000"]
 
 
 def test_proxies_come_from_the_environment() -> None:

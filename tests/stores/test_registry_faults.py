@@ -389,13 +389,16 @@ def test_name_that_is_not_known_is_not_tried_again() -> None:
 def test_registry_that_speaks_no_tls_is_named(faulty: Faulty) -> None:
     proxy = faulty()
     port = proxy.address.rpartition(":")[2]
+    from runtimeimg.stores.registry.address import Address
     from runtimeimg.stores.registry.failures import connection_failure
     from runtimeimg.stores.registry.http import Http
+    from runtimeimg.stores.registry.places import push_place
 
-    http = Http(StoreOptions())
+    options = StoreOptions()
+    http = Http(push_place(Reference.parse(f"{proxy.address}/x"), options), options)
     try:
         with pytest.raises(Exception, match=r"(?i)ssl|record layer") as caught:
-            http.send("GET", f"https://127.0.0.1:{port}/v2/", {})
+            http.send("GET", Address.parse(f"https://127.0.0.1:{port}/v2/"), {})
     finally:
         http.close()
     error = connection_failure(caught.value, proxy.address)

@@ -13,7 +13,7 @@ from made import Clock
 from runtimeimg.errors import NotFoundError, RemoteError, UsageError
 from runtimeimg.oci import Reference
 from runtimeimg.stores import StoreOptions
-from runtimeimg.stores.registry import RegistrySource, http
+from runtimeimg.stores.registry import RegistrySource
 
 pytestmark = pytest.mark.openssl
 
@@ -29,7 +29,7 @@ class _Nothing(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def secure(tmp_path: Path) -> Iterator[str]:
     """A registry that speaks TLS with a certificate of its own making, and holds nothing."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
@@ -44,8 +44,6 @@ def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.handle_error = lambda *_: None  # type: ignore[method-assign] # refused handshakes are what is tested
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    # What listens here is on this machine, where no TLS is spoken otherwise.
-    monkeypatch.setattr(http, "is_loopback", lambda _host: False)
     yield f"127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     thread.join()

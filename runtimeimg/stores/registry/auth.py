@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from runtimeimg.errors import AuthError, InvalidDocumentError, RemoteError, RuntimeimgError
+from runtimeimg.errors import AuthError, InvalidDocumentError, RemoteError
 from runtimeimg.oci.documents import load_json
 from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.registry.address import Address, BadAddressError
 from runtimeimg.stores.registry.credentials import Login, find_login
 from runtimeimg.stores.registry.failures import (
     MAX_ERROR_BODY,
@@ -20,9 +21,11 @@ from runtimeimg.stores.registry.failures import (
     connection_failure,
     error_text,
     may_pass,
+    printable,
     retry_after,
 )
-from runtimeimg.stores.registry.http import Http
+from runtimeimg.stores.registry.http import Http, is_loopback
+from runtimeimg.stores.registry.places import Place
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -108,11 +111,15 @@ def merge_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 
 
 class Authorizer:
-    """The authorizations of one registry: what it asked for, and the tokens that were granted."""
+    """The authorizations of one registry: what it asked for, and the tokens that were granted.
 
-    def __init__(self, registry: str, base: str, http: Http, options: StoreOptions, timing: Timing) -> None:
-        self._registry = registry
-        self._base = base
+    A login goes to the registry that it is for, and to the token server that this registry itself names: over TLS, or
+    where the registry is spoken to in plain HTTP, on its own host, on this machine, or to a host of --plain-http.
+    What is asked for there is the repository and the actions at hand, whatever scope the registry would have named.
+    """
+
+    def __init__(self, place: Place, http: Http, options: StoreOptions, timing: Timing) -> None:
+        self._registry = place.registry
         self._http = http
         self._options = options
         self._timing = timing
@@ -121,15 +128,18 @@ class Authorizer:
         self._grants: dict[Access, _Grant] = {}
         self._logins: dict[str, Login | None] = {}
 
-    def current(self, access: Access) -> str | None:
-        """Return the Authorization header for `access`, a new token fetched where it is known that one is needed."""
+    def current(self, access: Access, base: Address) -> str | None:
+        """Return the Authorization header for `access`, a new token fetched where it is known that one is needed.
+
+        `base` is the address of the registry's API.
+        """
         with self._lock:
             grant = self._grants.get(access)
             if grant is not None and self._timing.monotonic() < grant.until:
                 return grant.header
-            return self._obtain(self._challenge, access) if self._challenge is not None else None
+            return self._obtain(self._challenge, access, base) if self._challenge is not None else None
 
-    def answer(self, challenges: Iterable[str], access: Access, refused: str | None) -> str:
+    def answer(self, challenges: Iterable[str], access: Access, base: Address, refused: str | None) -> str:
         """Return another Authorization header after `refused` was; AuthError when there can be none."""
         with self._lock:
             grant = self._grants.get(access)
@@ -138,12 +148,10 @@ class Authorizer:
             offered = {challenge.scheme: challenge for challenge in reversed(parse_challenges(challenges))}
             chosen = offered.get("bearer") or offered.get("basic")
             if chosen is None:
-                kinds = ", ".join(sorted(offered)) or "none"
+                kinds = printable(", ".join(sorted(offered))) or "none"
                 raise AuthError(f"registry '{self._registry}' offers no way to log in that is known (offered: {kinds})")
-            # The scope is that of this request alone; the rest holds for all that follow.
-            lasting = {key: value for key, value in chosen.parameters.items() if key != "scope"}
-            self._challenge = Challenge(scheme=chosen.scheme, parameters=lasting)
-            return self._obtain(chosen, access)
+            self._challenge = chosen
+            return self._obtain(chosen, access, base)
 
     def login(self, repository: str) -> Login | None:
         """Return the login that is used for a repository."""
@@ -174,41 +182,50 @@ class Authorizer:
             hint=f"log in again: docker login {self._registry}",
         )
 
-    def _obtain(self, challenge: Challenge, access: Access) -> str:
+    def _obtain(self, challenge: Challenge, access: Access, base: Address) -> str:
         login = self.login(access.repository)
         if challenge.scheme == "basic":
             if login is None or not login.username:
                 raise self.refusal(access, "")
             grant = _Grant(header=login.basic, until=float("inf"))
         else:
-            grant = self._fetch_token(challenge, access, login)
+            grant = self._fetch_token(challenge, access, base, login)
         self._grants[access] = grant
         return grant.header
 
-    def _fetch_token(self, challenge: Challenge, access: Access, login: Login | None) -> _Grant:
-        realm = challenge.parameters.get("realm", "")
-        parts = urlsplit(realm)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise RemoteError(f"registry '{self._registry}' names a token server that is no address: {realm[:100]!r}")
-        if parts.scheme == "http" and self._base.startswith("https:"):
-            raise RemoteError(f"registry '{self._registry}' names a token server without TLS: 'http://{parts.netloc}'")
-        scopes = merge_scopes((*access.scopes, *challenge.parameters.get("scope", "").split()))
+    def _fetch_token(self, challenge: Challenge, access: Access, base: Address, login: Login | None) -> _Grant:
+        from urllib3.exceptions import HTTPError
+
+        realm = self._realm(challenge, base, login)
         service = challenge.parameters.get("service", "")
         try:
-            response = self._ask(realm, service, scopes, login)
+            response = self._ask(realm, service, merge_scopes(access.scopes), login)
             body = response.read(_MAX_TOKEN_ANSWER + 1)
             response.close()
-        except RuntimeimgError:
-            raise
-        except Exception as error:
-            from urllib3.exceptions import HTTPError
+        except HTTPError as error:
+            raise connection_failure(error, realm.host_port) from error
+        return self._granted(response, body, access, login, realm.origin)
 
-            if not isinstance(error, HTTPError):
-                raise
-            raise connection_failure(error, parts.netloc) from error
-        return self._granted(response, body, access, login, f"{parts.scheme}://{parts.netloc}")
+    def _realm(self, challenge: Challenge, base: Address, login: Login | None) -> Address:
+        """Return the token server that a challenge names, where it may be asked."""
+        try:
+            realm = Address.parse(challenge.parameters.get("realm", ""))
+        except BadAddressError as error:
+            raise RemoteError(f"registry '{self._registry}' names a token server whose address {error}") from None
+        if realm.scheme == "https":
+            return realm
+        if base.scheme == "https":
+            raise RemoteError(f"registry '{self._registry}' names a token server without TLS: '{realm.origin}'")
+        near = realm.host == base.host or is_loopback(realm.host)
+        if login is not None and not near and not {realm.host, realm.host_port} & self._options.plain_http:
+            raise RemoteError(
+                f"registry '{self._registry}' names a token server without TLS on another host: '{realm.origin}'; "
+                f"the login from '{login.origin}' is not sent there",
+                hint=f"pass --plain-http {realm.host_port} if you trust it",
+            )
+        return realm
 
-    def _ask(self, realm: str, service: str, scopes: tuple[str, ...], login: Login | None) -> BaseHTTPResponse:
+    def _ask(self, realm: Address, service: str, scopes: tuple[str, ...], login: Login | None) -> BaseHTTPResponse:
         """Ask for a token: by GET with the login, or by POST with an identity token (token specification, OAuth2)."""
         headers = {"Accept": "application/json", "User-Agent": _CLIENT}
         if login is not None and login.identity_token:
@@ -226,8 +243,7 @@ class Authorizer:
         if login is not None:
             headers["Authorization"] = login.basic
             query.append(("account", login.username))
-        mark = "&" if urlsplit(realm).query else "?"
-        return self._http.send("GET", f"{realm}{mark}{urlencode(query)}", headers)
+        return self._http.send("GET", realm.with_query(query), headers)
 
     def _granted(
         self, response: BaseHTTPResponse, body: bytes, access: Access, login: Login | None, server: str

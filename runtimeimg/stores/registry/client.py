@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
 from weakref import WeakValueDictionary
 
 from runtimeimg.errors import RemoteError, RuntimeimgError
 from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.registry.address import Address, BadAddressError
 from runtimeimg.stores.registry.auth import Access, Authorizer
 from runtimeimg.stores.registry.failures import (
     MAX_ERROR_BODY,
@@ -24,12 +24,15 @@ from runtimeimg.stores.registry.failures import (
     refusal,
     retry_after,
 )
-from runtimeimg.stores.registry.http import Body, Http, base_url
+from runtimeimg.stores.registry.http import Body, Http, find_base
+from runtimeimg.stores.registry.places import Place
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 _MAX_REDIRECTS = 5
+_MIRROR_ATTEMPTS = 2
+"""A mirror that fails is not waited for: the registry that it stands in for is asked."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -37,13 +40,13 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class Request:
     """One request of the API.
 
-    `url` is a path below the registry's address, or an address that the registry gave. `ok` are the statuses that the
+    `url` is a path of the registry, or an address that it gave (read by `location`). `ok` are the statuses that the
     caller handles. `what` is the thing asked for, for messages. A body that streams is a function, called for each
     try, and its length is in `headers`.
     """
 
     method: str
-    url: str
+    url: str | Address
     access: Access
     what: str
     ok: Collection[int] = (200,)
@@ -54,13 +57,15 @@ class Request:
 class RegistryClient:
     """Speaks to one registry; may be used from several threads."""
 
-    def __init__(self, registry: str, options: StoreOptions, timing: Timing) -> None:
-        self.registry = registry
+    def __init__(self, place: Place, options: StoreOptions, timing: Timing) -> None:
+        self.registry = place.registry
         self.options = options
         self.timing = timing
-        self._base = base_url(registry, options)
-        self._http = Http(options)
-        self._authorizer = Authorizer(registry, self._base, self._http, options, timing)
+        self._place = place
+        self._found: Address | None = None
+        self._finding = threading.Lock()
+        self._http = Http(place, options)
+        self._authorizer = Authorizer(place, self._http, options, timing)
 
     def request(self, request: Request) -> BaseHTTPResponse:
         """Send a request until it is answered by something that another try would not change.
@@ -90,38 +95,52 @@ class RegistryClient:
             return response
         raise self._failure(request, response, url)
 
-    def absolute(self, url: str) -> str:
+    def absolute(self, url: str | Address) -> Address:
         """Return the address of a path of the registry's API; an address is left as it is."""
-        return urljoin(self._base + "/", url)
+        return Address.parse(url, self._base()) if isinstance(url, str) else url
 
     def budget(self) -> Budget:
         """Return the tries for one piece of work."""
-        return Budget(self.options.attempts, self.timing)
+        attempts = self.options.attempts
+        return Budget(min(attempts, _MIRROR_ATTEMPTS) if self._place.mirror else attempts, self.timing)
 
-    def location(self, response: BaseHTTPResponse, url: str) -> str:
-        """Return the absolute address that a response to `url` points to; TLS is never given up on the way."""
+    def location(self, response: BaseHTTPResponse, here: Address) -> Address:
+        """Return the address that a response to `here` points to; TLS is never given up on the way."""
         target = response.headers.get("Location")
         if not target:
             raise RemoteError(f"registry '{self.registry}' answered {response.status} without an address to go to")
-        found, here = urljoin(url, target), urlsplit(url)
-        parts = urlsplit(found)
-        if here.scheme == "https" and parts.scheme == "http" and parts.hostname == here.hostname:
+        try:
+            found = Address.parse(target, here)
+        except BadAddressError as error:
+            raise RemoteError(f"registry '{self.registry}' points to an address that {error}") from None
+        if (here.scheme, found.scheme) != ("https", "http"):
+            return found
+        if found.host == here.host:
             # A registry behind a proxy that ends TLS often does not know that it is reached by TLS.
-            return parts._replace(scheme="https", netloc=here.netloc).geturl()
-        if (
-            parts.scheme not in {"http", "https"}
-            or not parts.hostname
-            or (here.scheme, parts.scheme) == ("https", "http")
-        ):
-            shown = f"{parts.scheme}://{parts.netloc}"
-            raise RemoteError(f"registry '{self.registry}' points to '{printable(shown)}', which is not gone to")
-        return found
+            return found.as_secure(here)
+        raise RemoteError(f"registry '{self.registry}' points to '{found.origin}', which is without TLS")
 
-    def _authorized(self, request: Request, url: str) -> BaseHTTPResponse:
-        """Send with the authorization that is known; when it is refused, once more with a new one."""
-        if _authority(url) != _authority(self._base):
+    def _base(self) -> Address:
+        """Return the address of the API, which for some registries has to be found out."""
+        from urllib3.exceptions import HTTPError
+
+        with self._finding:
+            if self._found is None:
+                try:
+                    self._found = find_base(self._place, self._http)
+                except HTTPError as error:
+                    raise connection_failure(error, self.registry) from error
+            return self._found
+
+    def _authorized(self, request: Request, url: Address) -> BaseHTTPResponse:
+        """Send with the authorization that is known; when it is refused, once more with a new one.
+
+        Only the registry itself gets any, wherever it sends: storages are asked without.
+        """
+        base = self._base()
+        if url.authority != base.authority:
             return self._send(request, url, None)
-        known = self._authorizer.current(request.access)
+        known = self._authorizer.current(request.access, base)
         response = self._send(request, url, known)
         if response.status != 401:
             return response
@@ -129,7 +148,7 @@ class RegistryClient:
         detail = error_text(drain(response))
         if not challenges:
             raise self._authorizer.refusal(request.access, detail)
-        renewed = self._authorizer.answer(challenges, request.access, known)
+        renewed = self._authorizer.answer(challenges, request.access, base, known)
         if renewed == known:
             raise self._authorizer.refusal(request.access, detail)
         response = self._send(request, url, renewed)
@@ -137,7 +156,7 @@ class RegistryClient:
             raise self._authorizer.refusal(request.access, error_text(drain(response)))
         return response
 
-    def _send(self, request: Request, url: str, authorization: str | None) -> BaseHTTPResponse:
+    def _send(self, request: Request, url: Address, authorization: str | None) -> BaseHTTPResponse:
         from urllib3.exceptions import HTTPError
 
         headers = {"User-Agent": "runtimeimg", **request.headers}
@@ -147,34 +166,38 @@ class RegistryClient:
         try:
             return self._http.send(request.method, url, headers, body)
         except HTTPError as error:
-            raise connection_failure(error, urlsplit(url).netloc.rpartition("@")[2]) from error
+            raise connection_failure(error, url.host_port) from error
 
-    def _failure(self, request: Request, response: BaseHTTPResponse, url: str) -> RuntimeimgError:
+    def _failure(self, request: Request, response: BaseHTTPResponse, url: Address) -> RuntimeimgError:
         body = drain(response)
         status, reason = response.status, response.reason or ""
         if may_pass(status):
             text = error_text(body) or printable(reason)
             message = f"registry '{self.registry}' answered {request.what} with {status} {text}"
             return Passing(message.rstrip(), wait=retry_after(response.headers))
-        if status == 403 and _authority(url) == _authority(self._base):
+        if status == 403 and url.authority == self._base().authority:
             return self._authorizer.refusal(request.access, error_text(body))
         return refusal(status, reason, body, request.what, self.registry)
 
 
-_clients: WeakValueDictionary[tuple[str, int, Timing], RegistryClient] = WeakValueDictionary()
+_clients: WeakValueDictionary[tuple[Place, int, Timing], RegistryClient] = WeakValueDictionary()
 _clients_lock = threading.Lock()
 
 
-def client_for(registry: str, options: StoreOptions, timing: Timing) -> RegistryClient:
+def client_for(place: Place, options: StoreOptions, timing: Timing) -> RegistryClient:
     """Return the client of a registry: one for all that use the same options, who so share connections and tokens.
 
     It lives as long as somebody uses it. As it holds its options, the key cannot come to mean others meanwhile.
     """
-    key = (registry, id(options), timing)
+    key = (
+        replace(place, reference=replace(place.reference, repository="", tag=None, digest=None)),
+        id(options),
+        timing,
+    )
     with _clients_lock:
         client = _clients.get(key)
         if client is None:
-            client = _clients[key] = RegistryClient(registry, options, timing)
+            client = _clients[key] = RegistryClient(place, options, timing)
         return client
 
 
@@ -190,8 +213,3 @@ def drain(response: BaseHTTPResponse) -> bytes:
         body = b""  # what it said is lost; its status is not
     response.close()
     return body
-
-
-def _authority(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,8 +1,9 @@
 """Logins: from the files of containers and docker, and from credential helpers.
 
 Read in this order, the first that has a login for the host wins: `--authfile` or REGISTRY_AUTH_FILE (then nothing
-else is looked at), `${XDG_RUNTIME_DIR}/containers/auth.json`, `containers/auth.json` of the user's configuration,
-docker's `config.json`. Nothing is read before a registry asks for a login.
+else is looked at), DOCKER_AUTH_CONFIG (which holds such a file itself), `${XDG_RUNTIME_DIR}/containers/auth.json`,
+`containers/auth.json` of the user's configuration, docker's `config.json`. Nothing is read before a registry asks for
+a login.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.failures import printable
 
 _MAX_FILE = 1024 * 1024
+_VARIABLE = "DOCKER_AUTH_CONFIG"
 _TOKEN_USER = "<token>"  # noqa: S105 - the user name by which helpers mark an identity token
 _HUB_KEYS = ("docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io")
 
@@ -44,11 +46,23 @@ def find_login(registry: str, repository: str, options: StoreOptions) -> Login |
 
     Raises InvalidDocumentError for a broken file, AuthError naming a helper that fails.
     """
-    for path in _files(options):
-        data = _read(path)
-        if data is not None and (login := _from_file(path, data, registry, repository, options.environ)) is not None:
+    for source, data in _sources(options):
+        if (login := _from_file(source, data, registry, repository, options.environ)) is not None:
             return login
     return None
+
+
+def _sources(options: StoreOptions) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what may hold logins, as messages call it, with its contents."""
+    text = options.environ.get(_VARIABLE)
+    if text and not (options.authfile or options.environ.get("REGISTRY_AUTH_FILE")):
+        data = load_json(text.encode("utf-8", "replace"), f"login variable '{_VARIABLE}'")
+        # The docker command takes nothing else from it: a variable starts no program.
+        yield _VARIABLE, {"auths": data.get("auths")}
+    for path in _files(options):
+        found = _read(path)
+        if found is not None:
+            yield str(path), found
 
 
 def _files(options: StoreOptions) -> Iterator[Path]:
@@ -82,22 +96,22 @@ def _read(path: Path) -> Mapping[str, Any] | None:
 
 
 def _from_file(
-    path: Path, data: Mapping[str, Any], registry: str, repository: str, environ: Mapping[str, str]
+    source: str, data: Mapping[str, Any], registry: str, repository: str, environ: Mapping[str, str]
 ) -> Login | None:
     helpers, store, auths = data.get("credHelpers") or {}, data.get("credsStore"), data.get("auths") or {}
     if not isinstance(helpers, Mapping) or not isinstance(auths, Mapping):
-        raise InvalidDocumentError(f"login file '{path}': 'auths' and 'credHelpers' must be objects")
+        raise InvalidDocumentError(f"login file '{source}': 'auths' and 'credHelpers' must be objects")
     hosts = _HUB_KEYS if registry == "docker.io" else (registry,)
     helper = next((helpers[host] for host in hosts if host in helpers), store)
-    if helper and (login := _from_helper(str(helper), registry, path, environ)) is not None:
+    if helper and (login := _from_helper(str(helper), registry, source, environ)) is not None:
         return login
     for key in _keys(registry, repository, hosts):
-        if key in auths and (login := _from_entry(path, key, auths[key])) is not None:
+        if key in auths and (login := _from_entry(source, key, auths[key])) is not None:
             return login
     for key, entry in auths.items():
         # Old entries are whole addresses: https://host/v1/ or https://host/v2/.
         host = str(key).removeprefix("https://").removeprefix("http://")
-        if host != key and host.partition("/")[0] in hosts and (login := _from_entry(path, key, entry)) is not None:
+        if host != key and host.partition("/")[0] in hosts and (login := _from_entry(source, key, entry)) is not None:
             return login
     return None
 
@@ -110,31 +124,31 @@ def _keys(registry: str, repository: str, hosts: tuple[str, ...]) -> Iterator[st
     yield from hosts
 
 
-def _from_entry(path: Path, key: str, entry: object) -> Login | None:
+def _from_entry(source: str, key: str, entry: object) -> Login | None:
     """Return the login of one entry; an empty one says only that somebody logged in through a helper."""
     if not isinstance(entry, Mapping):
-        raise InvalidDocumentError(f"login file '{path}': entry '{printable(key)}' is not an object")
+        raise InvalidDocumentError(f"login file '{source}': entry '{printable(key)}' is not an object")
     token, auth = entry.get("identitytoken"), entry.get("auth")
     username, password = entry.get("username"), entry.get("password")
     if isinstance(auth, str) and auth:
         try:
             decoded = base64.b64decode(auth, validate=False).decode("utf-8")
         except ValueError:
-            raise InvalidDocumentError(f"login file '{path}': entry '{printable(key)}' is not base64") from None
+            raise InvalidDocumentError(f"login file '{source}': entry '{printable(key)}' is not base64") from None
         username, _, password = decoded.partition(":")
         password = password.rstrip("\0")
     if isinstance(token, str) and token:
-        return Login(origin=str(path), username=str(username or ""), identity_token=token)
+        return Login(origin=source, username=str(username or ""), identity_token=token)
     if isinstance(username, str) and username and isinstance(password, str):
-        return Login(origin=str(path), username=username, password=password)
+        return Login(origin=source, username=username, password=password)
     return None
 
 
-def _from_helper(name: str, registry: str, path: Path, environ: Mapping[str, str]) -> Login | None:
+def _from_helper(name: str, registry: str, source: str, environ: Mapping[str, str]) -> Login | None:
     program = f"docker-credential-{name}"
-    where = f"credential helper '{printable(program)}' (named in '{path}')"
+    where = f"credential helper '{printable(program)}' (named in '{source}')"
     if "/" in name or find(program) is None:
-        raise AuthError(f"{where} is not installed", hint=f"install it, or take it out of '{path}'")
+        raise AuthError(f"{where} is not installed", hint=f"install it, or take it out of '{source}'")
     from docker.credentials import Store
     from docker.credentials.errors import CredentialsNotFound, StoreError
 
@@ -148,7 +162,7 @@ def _from_helper(name: str, registry: str, path: Path, environ: Mapping[str, str
         raise AuthError(f"{where} failed: {printable(str(error))}") from None
     except (ValueError, KeyError, TypeError):
         raise AuthError(f"{where} gave an answer that is not understood") from None
-    origin = f"{program} (named in {path})"
+    origin = f"{program} (named in {source})"
     if username == _TOKEN_USER:
         return Login(origin=origin, identity_token=secret)
     return Login(origin=origin, username=username, password=secret)

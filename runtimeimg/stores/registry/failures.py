@@ -20,6 +20,8 @@ _FIRST_WAIT = 0.5
 _LONGEST_STEP = 20.0
 _SHOWN = 400
 _FOR_GOOD = frozenset({501, 505})
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""What OpenSSL says of an answer that is no TLS; in capitals, blanks as lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,19 +128,27 @@ def connection_failure(error: Exception, host: str) -> RuntimeimgError:
 
     reason = _reason(error)
     if isinstance(error, exceptions.SSLError):
-        if "WRONG_VERSION_NUMBER" in str(error).upper().replace(" ", "_"):
+        if speaks_no_tls(error):
             return RemoteError(
                 f"registry '{host}' does not speak TLS", hint=f"pass --plain-http {host} if you trust it"
             )
         if "CERTIFICATE" in str(error).upper():
             return RemoteError(
-                f"registry '{host}': {reason}", hint="pass --ca-file with the certificate of its authority"
+                f"registry '{host}': {reason}",
+                hint="name the certificate of its authority: --ca-file FILE, or put it into "
+                f"/etc/containers/certs.d/{host}/ca.crt or /etc/docker/certs.d/{host}/ca.crt",
             )
     if isinstance(error, exceptions.NameResolutionError):
         cause = error.__cause__
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
             return RemoteError(f"registry '{host}' cannot be found: {printable(cause.strerror or '').lower()}")
     return Passing(f"registry '{host}': {reason}")
+
+
+def speaks_no_tls(error: Exception) -> bool:
+    """Tell from a failed handshake that the other side answered with something that is no TLS."""
+    text = str(error).upper().replace(" ", "_")
+    return any(sign in text for sign in _NO_TLS)
 
 
 def _reason(error: Exception) -> str:

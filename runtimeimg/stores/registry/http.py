@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from runtimeimg.errors import UsageError
+from runtimeimg.oci.reference import DEFAULT_REGISTRY
 from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.registry.address import Address
+from runtimeimg.stores.registry.certificates import find_certificates
+from runtimeimg.stores.registry.failures import speaks_no_tls
+from runtimeimg.stores.registry.places import Place, without_port
+from runtimeimg.stores.tls import Trust, client_context, quiet_unverified
 from runtimeimg.stores.verify import CHUNK
 
 if TYPE_CHECKING:
@@ -29,23 +34,59 @@ class Body(Protocol):
 
 
 class Http:
-    """Sends requests; responses come unread, redirects and errors as they are."""
+    """Sends requests for the client of one registry; responses come unread, redirects and errors as they are.
 
-    def __init__(self, options: StoreOptions) -> None:
+    What is kept for the registry in `certs.d` holds for its own host, its authorities also for wherever it sends
+    (a token server, a storage of blobs), which may have certificates of its own besides. Only the registry's own host
+    may go unverified, and only it sees the client's certificate.
+    """
+
+    def __init__(self, place: Place, options: StoreOptions) -> None:
+        self._place = place
         self._options = options
-        self._managers: dict[str, PoolManager] = {}
+        self._managers: dict[tuple[str, str, Trust], PoolManager] = {}
+        self._trusts: dict[str, Trust] = {}
         self._lock = threading.Lock()
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Body | None = None
+        self, method: str, address: Address, headers: Mapping[str, str], body: bytes | Body | None = None
     ) -> BaseHTTPResponse:
         """Send one request; urllib3's HTTPError is raised when no answer comes. `Content-Length` is the caller's."""
+        return self._send(self._manager(address, self._trust(address)), method, address, headers, body)
+
+    def speaks_tls(self, address: Address) -> bool:
+        """Tell whether an address speaks TLS at all, whoever it may be: nothing but a plain question is sent."""
+        from urllib3.exceptions import SSLError
+
+        manager = self._manager(address, Trust(verify=False))
+        try:
+            self._send(manager, "GET", address, {"User-Agent": "runtimeimg"}, None).close()
+        except SSLError as error:
+            # Some that expect plain HTTP hang up without a word.
+            return not speaks_no_tls(error) and "EOF occurred" not in str(error)
+        return True
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+            self._managers.clear()
+
+    def _send(
+        self,
+        manager: PoolManager,
+        method: str,
+        address: Address,
+        headers: Mapping[str, str],
+        body: bytes | Body | None,
+    ) -> BaseHTTPResponse:
         from urllib3 import Timeout
 
         timeout = self._options.timeout
-        return self._manager(url).request(
+        return manager.request(
             method,
-            url,
+            address.url,
             headers=dict(headers),
             body=body,  # type: ignore[arg-type] # all that is asked of it is read()
             redirect=False,
@@ -55,57 +96,57 @@ class Http:
             timeout=Timeout(connect=min(timeout, _CONNECT_TIMEOUT), read=timeout),
         )
 
-    def close(self) -> None:
-        """Close all connections."""
+    def _trust(self, address: Address) -> Trust:
+        """Return whom to believe at an address; the files are read once a host."""
+        if address.scheme != "https":
+            return Trust()
         with self._lock:
-            for manager in self._managers.values():
-                manager.clear()
-            self._managers.clear()
+            key = address.host_port
+            if key not in self._trusts:
+                self._trusts[key] = self._find_trust(address)
+            return self._trusts[key]
 
-    def _manager(self, url: str) -> PoolManager:
-        parts = urlsplit(url)
-        proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port, self._options.environ)
-        key = f"{parts.scheme} {proxy or ''}"
-        with self._lock:
-            if key not in self._managers:
-                self._managers[key] = self._make(parts.scheme, proxy)
-            return self._managers[key]
-
-    def _make(self, scheme: str, proxy: str | None) -> PoolManager:
-        from urllib3 import PoolManager, ProxyManager
-        from urllib3.util import make_headers
-
-        context = self._tls_context() if scheme == "https" or (proxy or "").startswith("https:") else None
-        if proxy is None:
-            return PoolManager(maxsize=_CONNECTIONS, blocksize=CHUNK, ssl_context=context)
-        login = urlsplit(proxy)
-        headers = {}
-        if login.username is not None:
-            headers = make_headers(proxy_basic_auth=f"{login.username}:{login.password or ''}")
-        return ProxyManager(
-            proxy,
-            proxy_headers=headers,
-            maxsize=_CONNECTIONS,
-            blocksize=CHUNK,
-            ssl_context=context,
-            proxy_ssl_context=context,
+    def _find_trust(self, address: Address) -> Trust:
+        own = find_certificates(self._place.registry, self._options)
+        here = is_host_of(address, self._place.registry)
+        there = Trust() if here else find_certificates(address.host_port, self._options)
+        named = (self._options.ca_file,) if self._options.ca_file is not None else ()
+        return Trust(
+            authorities=tuple(dict.fromkeys((*named, *own.authorities, *there.authorities))),
+            pairs=own.pairs if here else there.pairs,
+            verify=self._options.tls_verify and not (here and self._place.insecure),
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if self._options.ca_file is not None:
-            try:
-                context.load_verify_locations(self._options.ca_file)
-            except OSError as error:
-                raise UsageError(f"file '{self._options.ca_file}' holds no certificates that can be read") from error
-        if not self._options.tls_verify:
-            import urllib3
+    def _manager(self, address: Address, trust: Trust) -> PoolManager:
+        proxy = proxy_for(address.scheme, address.host, address.port, self._options.environ)
+        key = (address.scheme, proxy or "", trust)
+        with self._lock:
+            if key not in self._managers:
+                self._managers[key] = _make_manager(address.scheme, proxy, trust)
+            return self._managers[key]
 
-            # The user has asked for this by name; a warning for every request would say nothing new.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+
+def _make_manager(scheme: str, proxy: str | None, trust: Trust) -> PoolManager:
+    from urllib3 import PoolManager, ProxyManager
+    from urllib3.util import make_headers
+
+    context = client_context(trust) if scheme == "https" else None
+    if not trust.verify:
+        quiet_unverified()
+    if proxy is None:
+        return PoolManager(maxsize=_CONNECTIONS, blocksize=CHUNK, ssl_context=context)
+    login = urlsplit(proxy)
+    headers = {}
+    if login.username is not None:
+        headers = make_headers(proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}")
+    return ProxyManager(
+        proxy,
+        proxy_headers=headers,
+        maxsize=_CONNECTIONS,
+        blocksize=CHUNK,
+        ssl_context=context,
+        proxy_ssl_context=client_context(replace(trust, pairs=())) if proxy.startswith("https:") else None,
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -119,13 +160,32 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def base_url(registry: str, options: StoreOptions) -> str:
-    """Return scheme and host of a registry's API: plain HTTP for loopback hosts and those named in the options."""
-    if registry == "docker.io":
-        return f"https://{DOCKER_HUB}"
-    host = registry.rpartition(":")[0] if registry.rpartition(":")[2].isdigit() else registry
-    plain = is_loopback(host) or registry in options.plain_http or host in options.plain_http
-    return f"{'http' if plain else 'https'}://{registry}"
+def is_host_of(address: Address, registry: str) -> bool:
+    """Tell whether an address is on the host of a registry, as that is named."""
+    return address.host.lower() == without_port(registry).lower() or (
+        registry == DEFAULT_REGISTRY and address.host == DOCKER_HUB
+    )
+
+
+def may_be_plain(place: Place) -> bool:
+    """Tell whether a registry may be spoken to in plain HTTP."""
+    return place.plain or place.insecure or is_loopback(without_port(place.registry))
+
+
+def find_base(place: Place, http: Http) -> Address:
+    """Return where the API of a registry is.
+
+    Loopback registries and insecure ones are asked whether they speak TLS, and are spoken to in plain HTTP only when
+    they do not: a certificate that is not trusted is no reason to do without.
+    """
+    if place.registry == DEFAULT_REGISTRY:
+        return Address.parse(f"https://{DOCKER_HUB}/")
+    plain, secure = (Address.parse(f"{scheme}://{place.registry}/") for scheme in ("http", "https"))
+    if place.plain:
+        return plain
+    if not may_be_plain(place):
+        return secure
+    return secure if http.speaks_tls(Address.parse("/v2/", secure)) else plain
 
 
 def proxy_for(scheme: str, host: str, port: int | None, environ: Mapping[str, str]) -> str | None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import IO, TYPE_CHECKING
 
-from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RemoteError
+from runtimeimg.errors import (
+    IntegrityError,
+    InvalidDocumentError,
+    NotFoundError,
+    RemoteError,
+    RuntimeimgError,
+    TransientError,
+    UsageError,
+)
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Digest, Reference
 from runtimeimg.oci.documents import MAX_DOCUMENT
@@ -15,6 +24,7 @@ from runtimeimg.stores.opening import open_top
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request, client_for
 from runtimeimg.stores.registry.failures import Passing, Timing, connection_failure
+from runtimeimg.stores.registry.places import Place, meanings, pull_places
 from runtimeimg.stores.verify import CHUNK, check_bytes, verified
 
 if TYPE_CHECKING:
@@ -25,17 +35,48 @@ _REPORT = 256 * 1024
 
 
 class RegistrySource:
-    """An image or index in a registry."""
+    """An image or index in a registry, or in one of its mirrors: all of it comes from where its manifest came from."""
 
     def __init__(self, reference: Reference, options: StoreOptions, *, timing: Timing | None = None) -> None:
         self._reference = reference.tagged
-        self._client = client_for(reference.registry, options, timing or Timing())
+        self._options = options
+        self._timing = timing or Timing()
         self.name = f"docker://{self._reference}"
 
     def open(self) -> Image | ImageIndex:
         """Return what the name stands for, its documents verified; NotFoundError when it is not there."""
-        raw, media_type = fetch_manifest(self._client, self._reference)
-        return open_top(raw, media_type, RegistryBlobs(self._client, self._reference.repository, self.name))
+        found = meanings(self._reference, self._options)
+        for number, reference in enumerate(found, 1):
+            try:
+                return self._open(reference)
+            except RuntimeimgError as error:
+                if isinstance(error, UsageError) or len(found) == 1:
+                    raise
+                if number == len(found):
+                    raise _nowhere(self._reference, found, error) from None
+        raise AssertionError  # a name means something
+
+    def _open(self, reference: Reference) -> Image | ImageIndex:
+        """Return the image from the first place that gives it; what keeps a mirror from it is not told."""
+        *mirrors, own = pull_places(reference, self._options)
+        for place in mirrors:
+            with contextlib.suppress(NotFoundError, RemoteError, TransientError):
+                return self._open_at(place)
+        return self._open_at(own)
+
+    def _open_at(self, place: Place) -> Image | ImageIndex:
+        client = client_for(place, self._options, self._timing)
+        raw, media_type = fetch_manifest(client, place.reference)
+        return open_top(raw, media_type, RegistryBlobs(client, place.repository, f"docker://{place.reference}"))
+
+
+def _nowhere(name: Reference, tried: tuple[Reference, ...], last: RuntimeimgError) -> RuntimeimgError:
+    """Return the error for a name that none of the registries to search gave."""
+    where = ", ".join(reference.registry for reference in tried)
+    message = f"image '{name.familiar}' is in none of the registries that are searched for it: {where}"
+    if isinstance(last, NotFoundError):
+        return NotFoundError(message, hint="write it with its registry")
+    return type(last)(f"{message} (the last one: {last})", hint="write it with its registry")
 
 
 class RegistryBlobs:

@@ -14,6 +14,7 @@ from runtimeimg.stores.parallel import for_each
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import Request, client_for, drain
 from runtimeimg.stores.registry.failures import Timing
+from runtimeimg.stores.registry.places import push_place
 from runtimeimg.stores.registry.upload import Upload, confirm
 
 
@@ -22,9 +23,10 @@ class RegistryDestination:
 
     def __init__(self, reference: Reference, options: StoreOptions, *, timing: Timing | None = None) -> None:
         self._reference = reference.tagged
-        self._repository = reference.repository
-        self._client = client_for(reference.registry, options, timing or Timing())
-        self._access = Access.push(reference.repository)
+        place = push_place(self._reference, options)
+        self._repository = place.repository
+        self._client = client_for(place, options, timing or Timing())
+        self._access = Access.push(place.repository)
         self.name = f"docker://{self._reference}"
 
     def write(self, image: Image | ImageIndex) -> Written:

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import IO, TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from runtimeimg.errors import AuthError, IntegrityError, NotFoundError, RemoteError, RuntimeimgError
 from runtimeimg.oci import Digest
 from runtimeimg.stores.contents import Blob
 from runtimeimg.stores.parallel import Stopped
+from runtimeimg.stores.registry.address import Address
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request, drain
 from runtimeimg.stores.registry.failures import Passing, printable, refusal
@@ -41,7 +42,7 @@ class Upload:
         self._key = key
         self._access = Access.push(repository)
         self._what = f"upload of blob {blob.descriptor.digest}"
-        self._session: str | None = None
+        self._session: Address | None = None
         self._least = 0
 
     def mount(self, source: str | None) -> bool:
@@ -66,7 +67,7 @@ class Upload:
             return False  # whether this matters, the upload will show
         drain(response)
         if response.status == 202:
-            self._begin(response, request.url)
+            self._begin(response, f"/v2/{self._repository}/blobs/uploads/")
             return False
         confirm(response, digest, f"blob {digest}", self._client.registry)
         return True
@@ -157,7 +158,7 @@ class Upload:
             self._session = self._client.location(response, self._session)
         return int(said[1]) + 1 if said[1] != "0" else 0
 
-    def _open_session(self) -> str:
+    def _open_session(self) -> Address:
         """Return the address to send to: of the upload that a refused mount began, or of a new one."""
         if self._session is None:
             url = f"/v2/{self._repository}/blobs/uploads/"
@@ -170,10 +171,10 @@ class Upload:
         least = response.headers.get("OCI-Chunk-Min-Length") or ""
         self._least = int(least) if least.isascii() and least.isdigit() and len(least) < 12 else 0
 
-    def _finish(self, session: str, length: int, body: bytes | Callable[[], _Body]) -> None:
+    def _finish(self, session: Address, length: int, body: bytes | Callable[[], _Body]) -> None:
         """End the upload by naming its digest; `body` are the bytes still to be sent."""
         digest = self._blob.descriptor.digest
-        url = f"{session}{'&' if urlsplit(session).query else '?'}{urlencode({'digest': digest})}"
+        url = session.with_query([("digest", digest)])
         headers = {"Content-Type": _OCTETS, "Content-Length": str(length)}
         response = self._attempt("PUT", url, (201, 204, 404, 416, *_TOO_LARGE), headers, body)
         if response.status in _TOO_LARGE:
@@ -185,7 +186,7 @@ class Upload:
     def _attempt(
         self,
         method: str,
-        url: str,
+        url: str | Address,
         ok: tuple[int, ...],
         headers: dict[str, str],
         body: bytes | Callable[[], _Body] | None = None,
