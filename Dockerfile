@@ -15,7 +15,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/runtimeimg
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY templates templates
 COPY runtimeimg runtimeimg
 RUN /opt/runtimeimg/bin/pip install --no-cache-dir . \

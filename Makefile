@@ -1,4 +1,4 @@
-.PHONY: demo test check bench clean
+.PHONY: demo test check man bench clean
 
 demo:  ## compose a sample, show it and ask it for its page
 	scripts/demo
@@ -8,6 +8,10 @@ test:  ## the tests, on a real Docker Engine and registry
 
 check:  ## lint, format and types
 	scripts/check
+
+man:  ## the man pages of all commands, into build/man
+	scripts/venv
+	.venv/bin/python scripts/man.py
 
 bench:
 	scripts/venv

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtimeimg.errors import RuntimeimgError as RuntimeimgError
+    from runtimeimg.plan import BuildPlan as BuildPlan
+    from runtimeimg.plan import Facts as Facts
+    from runtimeimg.plan import resolve as resolve
+    from runtimeimg.render import render_dockerfile as render_dockerfile
+    from runtimeimg.run import RunOptions as RunOptions
+    from runtimeimg.run import RunPlan as RunPlan
+    from runtimeimg.run import read_graph as read_graph
+    from runtimeimg.runtimegraph import RuntimeGraph as RuntimeGraph
+    from runtimeimg.spec import BuildSpec as BuildSpec
+    from runtimeimg.spec import load_spec as load_spec
 
 __version__ = "0.1.0"
 
@@ -24,7 +37,7 @@ _EXPORTS = {
 __all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604 - names are resolved on first use, below
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name on first use, so that `import runtimeimg` costs next to nothing."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'runtimeimg' has no attribute '{name}'")

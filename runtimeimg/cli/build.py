@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from runtimeimg.cli.options import cache_dir, pairs, read_spec, source_date_epoch, spec_argument, store_options
+from runtimeimg.cli.completion import builders
+from runtimeimg.cli.options import (
+    DEFAULT_SPEC,
+    cache_dir,
+    pairs,
+    read_spec,
+    source_date_epoch,
+    spec_argument,
+    store_options,
+)
 from runtimeimg.cli.progress import MODES
 from runtimeimg.errors import UsageError
 
@@ -28,17 +38,28 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command("build")
 @spec_argument
 @click.option(
+    "-f", "--file", type=FILE, help="The spec; SPEC is then the folder of $(workspace), as with docker build."
+)
+@click.option(
     "-t", "--tag", "tags", multiple=True, metavar="REF", help="Name of the image; spec.output.image by default."
 )
-@click.option("--builder", default="auto", show_default=True, help="docker, native, buildah, buildkit or auto.")
+@click.option(
+    "--builder",
+    default="auto",
+    show_default=True,
+    help="docker, native, buildah, buildkit or auto.",
+    shell_complete=builders,
+)
 @click.option("--builder-image", metavar="REF", help="Image to copy from, in place of spec.builder.image.")
 @click.option("-o", "--output", "outputs", multiple=True, metavar="DEST", help="Where to write, e.g. oci:DIR:TAG.")
 @click.option("--push", is_flag=True, help="Write to the registry under the names given by -t.")
+@click.option("--load", is_flag=True, help="Write to the local Engine under the names given by -t.")
 @click.option("--platform", "platforms", metavar="P,...", help="Platforms, e.g. linux/amd64,linux/arm64, or all.")
 @click.option("--metadata-file", type=FILE, help="Write digests, names and what was moved, as JSON.")
 @click.option("--iidfile", type=FILE, help="Write the image ID.")
 @click.option("--digestfile", type=FILE, help="Write the digest of the manifest or index.")
 @click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print the digest or image ID alone; the same as --progress quiet.")
 @click.option("--label", multiple=True, metavar="K=V", help="Label to add.")
 @click.option("--annotation", multiple=True, metavar="K=V", help="Annotation of the manifest to add.")
 @click.option("--env", multiple=True, metavar="K=V", help="Environment variable to add.")
@@ -60,13 +81,15 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def command(spec: str, stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
     """Build the runtime image of SPEC (build.yaml by default, - for standard input) and stamp it."""
     from runtimeimg.build import build, choose_builder
+    from runtimeimg.cli.destinations import destinations_of
     from runtimeimg.cli.progress import display
 
-    loaded = read_spec(spec)
+    progress = "quiet" if options["quiet"] else progress
+    loaded = read_spec(_spec_path(spec, options))
     plan = _plan(loaded, options)
     with display("quiet" if options["dry_run"] else progress) as shown:
         request = _request(loaded, plan, stores(shown), options)
-        destinations = _destinations(plan, request.stores, options)
+        destinations = destinations_of(plan, request.stores, options)
         builder = choose_builder(options["builder"], request, destinations)
         if options["dry_run"]:
             _show_plan(plan, builder.name, destinations)
@@ -79,6 +102,21 @@ def command(spec: str, stores: Callable[..., StoreOptions], progress: str, **opt
             graph_format=options["graph_format"],
         )
     _report(built, request, options, quiet=progress in {"quiet", "rawjson"})
+
+
+def _spec_path(spec: str, options: dict[str, Any]) -> str:
+    """Return where the spec is; SPEC may be its folder, or with `-f` that of `$(workspace)`."""
+    context = click.get_current_context()
+    given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
+    if options["file"] is None:
+        return str(Path(spec) / DEFAULT_SPEC) if spec != "-" and Path(spec).is_dir() else spec
+    if given:
+        if not Path(spec).is_dir():
+            raise UsageError(f"the spec is given twice, as '{spec}' and as -f '{options['file']}'")
+        if options["workspace"] is not None:
+            raise UsageError(f"the workspace is given twice, as '{spec}' and as --workspace '{options['workspace']}'")
+        options["workspace"] = Path(spec)
+    return str(options["file"])
 
 
 def _plan(loaded: LoadedSpec, options: dict[str, Any]) -> BuildPlan:
@@ -163,28 +201,6 @@ def _platforms(text: str | None, request: BuildRequest) -> list[Platform]:
     if isinstance(found, Image):
         return [found.platform]
     return list(dict.fromkeys(entry.platform for entry in image_entries(found) if entry.platform))
-
-
-def _destinations(plan: BuildPlan, stores: StoreOptions, options: dict[str, Any]) -> list[Location]:
-    from dataclasses import replace
-
-    from runtimeimg.build import FILE_TRANSPORTS, default_destinations
-    from runtimeimg.oci import Location, Reference
-
-    destinations = [Location.parse(text) for text in options["outputs"]]
-    if plan.outputs:
-        # A folder or archive without a name of its own takes that of the image.
-        name = Reference.parse(plan.outputs[0]).tagged
-        names = {"oci": name.tag, "oci-archive": name.tag, "docker-archive": name.familiar}
-        destinations = [
-            replace(item, tag=names[item.transport])
-            if item.transport in FILE_TRANSPORTS and item.transport and not item.tag
-            else item
-            for item in destinations
-        ]
-    if options["push"] or not destinations:
-        destinations += default_destinations(plan, stores, push=options["push"])
-    return destinations
 
 
 def _show_plan(plan: BuildPlan, builder: str, destinations: list[Location]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtimeimg.cli.options import format_option, store_options
+from runtimeimg.cli.options import format_option, image_argument, store_options
 
 if TYPE_CHECKING:
     from runtimeimg.image import Image
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("image")
+@image_argument
 @click.option("--platform", help="Platform to show of an index; this machine's by default.")
 @click.option("--provenance", is_flag=True, help="Show what a registry keeps of how the image was made.")
 @format_option

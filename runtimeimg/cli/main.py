@@ -18,8 +18,9 @@ from runtimeimg.errors import BuildFailed, RuntimeimgError
 COMMANDS = {
     "build": ("build", "Build the runtime image of a spec and stamp it."),
     "cache": ("cache", "Show or clear what the native builder keeps."),
+    "completion": ("completion", "Print what completes this command in bash, zsh or fish."),
     "copy": ("copy", "Copy an image from one place to another."),
-    "export": ("export", "Write how an image is run as documents or commands of other tools."),
+    "export": ("export", "Write documents or commands of other tools that run an image."),
     "inspect": ("inspect", "Show an image's config, runtime graph and layers."),
     "logs": ("logs", "Show what a run has written."),
     "ps": ("ps", "List the runs that the Engine has."),
@@ -30,6 +31,7 @@ COMMANDS = {
     "step": ("step", "Do what a step of a build strategy does, in a pod."),
     "strategy": ("strategy", "Make or amend Tekton and Shipwright documents."),
     "stop": ("stop", "Stop runs."),
+    "version": ("version", "Show versions, and which builders answer."),
 }
 
 

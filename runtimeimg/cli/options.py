@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runtimeimg.cli.completion import images, specs
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def store_options(command: F) -> F:
     return in_place_of(command, with_stores, _STORE_OPTIONS)
 
 
-spec_argument = click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]")
+spec_argument = click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=specs)
+image_argument = click.argument("image", shell_complete=images)
 format_option = click.option(
     "--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True
 )

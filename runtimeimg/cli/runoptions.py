@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtimeimg.cli.options import F, in_place_of
+from runtimeimg.cli.options import F, image_argument, in_place_of
 from runtimeimg.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.run import ContextChoice, RunOptions
 
 _OPTIONS = (
-    click.argument("image"),
+    image_argument,
     click.argument("args", nargs=-1, type=click.UNPROCESSED),
     click.option(
         "-p", "--publish", multiple=True, metavar="HOST:PORT", help="Publish a port; wins over what is stamped."

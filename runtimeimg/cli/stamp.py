@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtimeimg.cli.options import pairs, read_spec, store_options
+from runtimeimg.cli.options import image_argument, pairs, read_spec, store_options
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("stamp")
-@click.argument("image")
+@image_argument
 @click.option("--spec", metavar="SPEC", help="Spec whose runtime section is written on the image.")
 @click.option("--graph", type=click.Path(path_type=Path), help="Runtime graph as JSON, as `inspect` prints it.")
 @click.option(
