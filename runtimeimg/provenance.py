@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtimeimg.errors import InvalidDocumentError, NotFoundError
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, RemoteError
 from runtimeimg.oci import Descriptor, Digest, Index, Location, Manifest, Reference, parse_manifest
 from runtimeimg.oci.documents import MAX_DOCUMENT, dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
@@ -22,8 +22,10 @@ from runtimeimg.plan import BuildPlan
 from runtimeimg.runtimegraph import RuntimeGraph
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.opening import BytesBlob
+from runtimeimg.stores.registry.address import Address
+from runtimeimg.stores.registry.answers import drain
 from runtimeimg.stores.registry.auth import Access
-from runtimeimg.stores.registry.client import RegistryClient, Request, client_for, drain
+from runtimeimg.stores.registry.client import RegistryClient, Request, client_for
 from runtimeimg.stores.registry.failures import Timing
 from runtimeimg.stores.registry.places import push_place
 from runtimeimg.stores.registry.pull import RegistryBlobs, fetch_manifest
@@ -38,6 +40,7 @@ _EMPTY = b"{}"
 _TITLE = "org.opencontainers.image.title"
 _MAX_FILE = 1024 * 1024
 _MAX_REFERRERS = 1000
+_MAX_PAGES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,22 +142,29 @@ class _Repository:
 
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """Return what refers to `subject`: by the API, or where the registry has none, by the fallback tag."""
-        response = self._client.request(
-            Request(
+        found: list[Descriptor] = []
+        where: str | Address = f"/v2/{self._name}/referrers/{subject}"
+        for _ in range(_MAX_PAGES):
+            request = Request(
                 method="GET",
-                url=f"/v2/{self._name}/referrers/{subject}",
+                url=where,
                 access=Access.pull(self._name),
                 what=f"referrers of '{self._name}@{subject}'",
-                ok=(200, 404),
                 headers={"Accept": OCI_INDEX},
             )
-        )
-        if response.status == 404:
-            drain(response)
-            return self._fallback(_fallback_tag(subject))
-        raw = response.read(MAX_DOCUMENT + 1)
-        drain(response)
-        return _entries(Index(dump_json(load_json(raw, "list of referrers")), OCI_INDEX))
+            try:
+                response, raw = self._client.document(request, MAX_DOCUMENT)
+            except NotFoundError:
+                return self._fallback(_fallback_tag(subject))
+            try:
+                found += _entries(Index(dump_json(load_json(raw, "list of referrers")), OCI_INDEX))
+            except InvalidDocumentError as error:
+                raise RemoteError(f"registry '{self._client.registry}': {error}") from None
+            following = self._client.next_page(response, where)
+            if following is None or len(found) > _MAX_REFERRERS:
+                break
+            where = following
+        return tuple(found[:_MAX_REFERRERS])
 
     def provenance(self, digest: Digest) -> Provenance:
         raw, media_type = fetch_manifest(self._client, dataclasses.replace(self._reference, tag=None, digest=digest))

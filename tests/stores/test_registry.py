@@ -9,7 +9,7 @@ import pytest
 from faults import FaultyRegistry, Forward, Header, Status
 from made import attestation, contents_of, digests, docker_schema2, image, index, layer, read, read_image, write
 
-from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RemoteError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin, choose_platform
 from runtimeimg.oci import Descriptor, Digest, Manifest, Platform, Reference
 from runtimeimg.stores import StoreOptions
@@ -261,7 +261,7 @@ def test_manifest_media_type_of_the_header_is_not_needed(
 def test_huge_manifest_is_refused_before_it_is_read(repository: str, faulty: Callable[..., FaultyRegistry]) -> None:
     proxy = faulty()
     proxy.rule("GET", "/manifests/", Status(code=200, body=b" " * (9 << 20)))
-    with pytest.raises(InvalidDocumentError, match="larger than"):
+    with pytest.raises(RemoteError, match="with more than"):
         read(f"docker://{proxy.address}/{repository}:1")
 
 

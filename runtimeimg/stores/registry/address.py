@@ -15,6 +15,8 @@ _MAX_LENGTH = 16 * 1024
 _PORTS = {"http": 80, "https": 443}
 _CLEAN = re.compile(r"[!-\[\]-~]+")
 """Printable ASCII without the space and the backslash, which readers of addresses take in different ways."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_AUTHORITY = re.compile(r"\A[^/?#]*(?://([^/?#]*))?.*\Z", re.DOTALL)
 
 
 class BadAddressError(ValueError):
@@ -41,13 +43,15 @@ class Address:
         if not _CLEAN.fullmatch(text):
             raise BadAddressError("holds characters that no address holds")
         try:
-            found = parse_url(urljoin(base.url, text) if base is not None else text)
+            # What names a scheme stands alone, which joining would not always let it.
+            whole = text if base is None or _SCHEME.match(text) else urljoin(base.url, text)
+            found = parse_url(whole)
         except (LocationParseError, ValueError):
             raise BadAddressError("cannot be read") from None
         scheme, host = found.scheme or "", found.host or ""
         if scheme not in _PORTS or not host:
             raise BadAddressError("is not one of HTTP")
-        if found.auth is not None:
+        if "@" in _AUTHORITY.sub(r"\1", whole):
             raise BadAddressError("holds a user name")
         if found.port == 0:
             raise BadAddressError("has the port 0")

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from runtimeimg.errors import AuthError, InvalidDocumentError, RemoteError
+from runtimeimg.errors import AuthError, InvalidDocumentError, RemoteError, RuntimeimgError
 from runtimeimg.oci.documents import load_json
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address, BadAddressError
+from runtimeimg.stores.registry.answers import drain, read_document
 from runtimeimg.stores.registry.credentials import Login, find_login
 from runtimeimg.stores.registry.failures import (
-    MAX_ERROR_BODY,
     Passing,
     Timing,
     connection_failure,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _MAX_TOKEN_ANSWER = 1024 * 1024
 _MAX_CHALLENGE = 16 * 1024
 _DEFAULT_LIFE = 60.0
+_LONGEST_LIFE = 10**9
 _MARGIN = 10.0
 _CLIENT = "runtimeimg"
 
@@ -200,11 +201,12 @@ class Authorizer:
         service = challenge.parameters.get("service", "")
         try:
             response = self._ask(realm, service, merge_scopes(access.scopes), login)
-            body = response.read(_MAX_TOKEN_ANSWER + 1)
-            response.close()
         except HTTPError as error:
             raise connection_failure(error, realm.host_port) from error
-        return self._granted(response, body, access, login, realm.origin)
+        if response.status != 200:
+            raise self._ungranted(response, access, login, realm.origin)
+        body = read_document(response, realm.host_port, "the request for a token", _MAX_TOKEN_ANSWER)
+        return self._granted(body, realm.origin)
 
     def _realm(self, challenge: Challenge, base: Address, login: Login | None) -> Address:
         """Return the token server that a challenge names, where it may be asked."""
@@ -245,18 +247,16 @@ class Authorizer:
             query.append(("account", login.username))
         return self._http.send("GET", realm.with_query(query), headers)
 
-    def _granted(
-        self, response: BaseHTTPResponse, body: bytes, access: Access, login: Login | None, server: str
-    ) -> _Grant:
-        status, detail = response.status, error_text(body[:MAX_ERROR_BODY])
+    def _ungranted(
+        self, response: BaseHTTPResponse, access: Access, login: Login | None, server: str
+    ) -> RuntimeimgError:
+        status, detail = response.status, error_text(drain(response))
         if status in {400, 401, 403} and (login is not None or status != 400):
-            raise self._login_refused(login, detail) if login is not None else self.refusal(access, detail)
-        if may_pass(status):
-            raise Passing(
-                f"token server '{server}' answered {status} {detail}".rstrip(), wait=retry_after(response.headers)
-            )
-        if status != 200 or len(body) > _MAX_TOKEN_ANSWER:
-            raise RemoteError(f"token server '{server}' answered {status} {detail}".rstrip())
+            return self._login_refused(login, detail) if login is not None else self.refusal(access, detail)
+        message = f"token server '{server}' answered {status} {detail}".rstrip()
+        return Passing(message, wait=retry_after(response.headers)) if may_pass(status) else RemoteError(message)
+
+    def _granted(self, body: bytes, server: str) -> _Grant:
         try:
             data = load_json(body, "token")
         except InvalidDocumentError:
@@ -264,6 +264,8 @@ class Authorizer:
         token, life = data.get("token") or data.get("access_token"), data.get("expires_in")
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise RemoteError(f"token server '{server}' gave no token")
-        seconds = float(life) if isinstance(life, (int, float)) and 0 < life < 10**9 else _DEFAULT_LIFE
+        seconds = _DEFAULT_LIFE
+        if isinstance(life, (int, float)) and 0 < life < _LONGEST_LIFE:
+            seconds = float(life)
         until = self._timing.monotonic() + max(seconds - _MARGIN, seconds / 2)
         return _Grant(header=f"Bearer {token}", until=until)

@@ -11,9 +11,9 @@ from weakref import WeakValueDictionary
 from runtimeimg.errors import RemoteError, RuntimeimgError
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address, BadAddressError
+from runtimeimg.stores.registry.answers import drain, next_link, read_document
 from runtimeimg.stores.registry.auth import Access, Authorizer
 from runtimeimg.stores.registry.failures import (
-    MAX_ERROR_BODY,
     Budget,
     Passing,
     Timing,
@@ -80,6 +80,16 @@ class RegistryClient:
             except Passing as failure:
                 budget.spend(failure)
 
+    def document(self, request: Request, limit: int) -> tuple[BaseHTTPResponse, bytes]:
+        """Send a request like `request` and return the response with its whole body, at most `limit` bytes."""
+        budget = self.budget()
+        while True:
+            try:
+                response = self.attempt(request)
+                return response, read_document(response, self.registry, request.what, limit)
+            except Passing as failure:
+                budget.spend(failure)
+
     def attempt(self, request: Request) -> BaseHTTPResponse:
         """Send a request once, apart from authorization that is asked for; raise Passing where it may be repeated."""
         url = self.absolute(request.url)
@@ -87,8 +97,8 @@ class RegistryClient:
             response = self._authorized(request, url)
             if response.status not in _REDIRECTS or request.method not in {"GET", "HEAD"}:
                 break
-            url = self.location(response, url)
             drain(response)
+            url = self.location(response, url)
         else:
             raise RemoteError(f"registry '{self.registry}' redirects {request.what} more than {_MAX_REDIRECTS} times")
         if response.status in request.ok:
@@ -119,6 +129,19 @@ class RegistryClient:
             # A registry behind a proxy that ends TLS often does not know that it is reached by TLS.
             return found.as_secure(here)
         raise RemoteError(f"registry '{self.registry}' points to '{found.origin}', which is without TLS")
+
+    def next_page(self, response: BaseHTTPResponse, here: str | Address) -> Address | None:
+        """Return where a list goes on that was read from `here`: at the registry itself, or nowhere."""
+        target = next_link(response)
+        if target is None:
+            return None
+        try:
+            found = Address.parse(target, self.absolute(here))
+        except BadAddressError as error:
+            raise RemoteError(f"registry '{self.registry}' continues a list at an address that {error}") from None
+        if found.authority != self._base().authority:
+            raise RemoteError(f"registry '{self.registry}' continues a list elsewhere: '{found.origin}'")
+        return found
 
     def _base(self) -> Address:
         """Return the address of the API, which for some registries has to be found out."""
@@ -199,17 +222,3 @@ def client_for(place: Place, options: StoreOptions, timing: Timing) -> RegistryC
         if client is None:
             client = _clients[key] = RegistryClient(place, options, timing)
         return client
-
-
-def drain(response: BaseHTTPResponse) -> bytes:
-    """Return the first bytes of a body that nobody needs, and let its connection go on to be used or closed."""
-    from urllib3.exceptions import HTTPError
-
-    body = b""
-    try:
-        while len(body) <= MAX_ERROR_BODY and (data := response.read(MAX_ERROR_BODY)):
-            body += data
-    except HTTPError:
-        body = b""  # what it said is lost; its status is not
-    response.close()
-    return body

@@ -88,7 +88,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         wanted = parsedate_to_datetime(value)
         now = parsedate_to_datetime(headers.get("Date") or "")
         return max((wanted - now).total_seconds(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -127,6 +127,8 @@ def connection_failure(error: Exception, host: str) -> RuntimeimgError:
     from urllib3 import exceptions
 
     reason = _reason(error)
+    if isinstance(error, exceptions.InvalidHeader) or _misframed(error):
+        return RemoteError(f"registry '{host}' does not answer in HTTP: {reason}")
     if isinstance(error, exceptions.SSLError):
         if speaks_no_tls(error):
             return RemoteError(
@@ -156,7 +158,7 @@ def _reason(error: Exception) -> str:
     from urllib3 import exceptions
 
     if isinstance(error, exceptions.ReadTimeoutError):
-        return "no byte came for too long"
+        return "too few bytes came for too long"
     if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         return "no connection came about in time"
     cause: BaseException = error
@@ -166,6 +168,14 @@ def _reason(error: Exception) -> str:
         return printable(cause.strerror).lower()
     text = printable(str(cause.args[0] if cause.args else cause))
     return text[:1].lower() + text[1:] if text else type(error).__name__
+
+
+def _misframed(error: BaseException | None) -> bool:
+    from runtimeimg.stores.registry.wire import MisframedError
+
+    while error is not None and not isinstance(error, MisframedError):
+        error = error.__cause__ or _wrapped(error)
+    return error is not None
 
 
 def _wrapped(error: BaseException) -> BaseException | None:

@@ -130,16 +130,20 @@ def _make_manager(scheme: str, proxy: str | None, trust: Trust) -> PoolManager:
     from urllib3 import PoolManager, ProxyManager
     from urllib3.util import make_headers
 
+    from runtimeimg.stores.registry.wire import POOLS
+
     context = client_context(trust) if scheme == "https" else None
     if not trust.verify:
         quiet_unverified()
     if proxy is None:
-        return PoolManager(maxsize=_CONNECTIONS, blocksize=CHUNK, ssl_context=context)
+        manager = PoolManager(maxsize=_CONNECTIONS, blocksize=CHUNK, ssl_context=context)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
     login = urlsplit(proxy)
     headers = {}
     if login.username is not None:
         headers = make_headers(proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}")
-    return ProxyManager(
+    through = ProxyManager(
         proxy,
         proxy_headers=headers,
         maxsize=_CONNECTIONS,
@@ -147,6 +151,8 @@ def _make_manager(scheme: str, proxy: str | None, trust: Trust) -> PoolManager:
         ssl_context=context,
         proxy_ssl_context=client_context(replace(trust, pairs=())) if proxy.startswith("https:") else None,
     )
+    through.pool_classes_by_scheme = POOLS
+    return through
 
 
 def is_loopback(host: str) -> bool:

@@ -21,9 +21,10 @@ from runtimeimg.oci.documents import MAX_DOCUMENT
 from runtimeimg.oci.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.opening import open_top
+from runtimeimg.stores.registry.answers import count, refuse_page
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request, client_for
-from runtimeimg.stores.registry.failures import Passing, Timing, connection_failure
+from runtimeimg.stores.registry.failures import Passing, Timing, connection_failure, printable
 from runtimeimg.stores.registry.places import Place, meanings, pull_places
 from runtimeimg.stores.verify import CHUNK, check_bytes, verified
 
@@ -111,42 +112,19 @@ def fetch_manifest(client: RegistryClient, reference: Reference) -> tuple[bytes,
         what=f"manifest '{reference.repository}:{reference.selector}'".replace(":sha", "@sha"),
         headers={"Accept": ACCEPT},
     )
-    budget = client.budget()
-    while True:
-        try:
-            response = client.attempt(request)
-            raw = _read_document(response, client.registry)
-            break
-        except NotFoundError:
-            raise NotFoundError(
-                f"image 'docker://{reference}' does not exist",
-                hint=f"registry '{client.registry}' has no such manifest",
-            ) from None
-        except Passing as failure:
-            budget.spend(failure)
+    try:
+        response, raw = client.document(request, MAX_DOCUMENT)
+    except NotFoundError:
+        raise NotFoundError(
+            f"image 'docker://{reference}' does not exist",
+            hint=f"registry '{client.registry}' has no such manifest",
+        ) from None
     promised = reference.digest or _header_digest(response)
     if promised is not None:
         check_bytes(raw, promised, f"manifest of 'docker://{reference}'")
+    if raw.lstrip()[:1] != b"{":
+        raise RemoteError(f"registry '{client.registry}' answered {request.what} with something that is no manifest")
     return raw, _media_type(response)
-
-
-def _read_document(response: BaseHTTPResponse, host: str) -> bytes:
-    """Return the body of a response, at most as long as documents may be."""
-    from urllib3.exceptions import HTTPError
-
-    chunks, total = [], 0
-    try:
-        while data := response.read(CHUNK):
-            chunks.append(data)
-            total += len(data)
-            if total > MAX_DOCUMENT:
-                raise InvalidDocumentError(f"manifest from '{host}' is larger than {MAX_DOCUMENT} bytes")
-    except HTTPError as error:
-        failure = connection_failure(error, host)
-        raise failure from error
-    finally:
-        response.close()
-    return b"".join(chunks)
 
 
 def _header_digest(response: BaseHTTPResponse) -> Digest | None:
@@ -240,18 +218,19 @@ class Download:
         response = self._client.attempt(request)
         begin = self._offset if response.status == 206 else 0
         if response.status == 206:
-            said = re.match(r"bytes (\d+)-", response.headers.get("Content-Range") or "")
-            if said is None or int(said[1]) != self._offset:
+            said = re.match(r"bytes ([0-9]+)-", response.headers.get("Content-Range") or "")
+            if said is None or count(said[1]) != self._offset:
                 response.close()
                 raise RemoteError(
                     f"registry '{self._client.registry}' sent another part of {self._what} than was asked for"
                 )
-        length = response.headers.get("Content-Length") or ""
-        if length.isdigit() and int(length) + begin != self._descriptor.size:
+        refuse_page(response, self._client.registry, self._what)
+        length = response.headers.get("Content-Length")
+        if length and (count(length) or 0) + begin != self._descriptor.size:
             response.close()
             raise IntegrityError(
-                f"{self._what} from '{self._client.registry}' is {int(length) + begin} bytes, "
-                f"not the {self._descriptor.size} of its descriptor"
+                f"{self._what} from '{self._client.registry}' is {printable(length)} bytes, "
+                f"not the {self._descriptor.size - begin} of its descriptor"
             )
         self._skip(response, self._offset - begin)
         return response

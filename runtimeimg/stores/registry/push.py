@@ -11,8 +11,9 @@ from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, contents
 from runtimeimg.stores.opening import BytesBlob
 from runtimeimg.stores.parallel import for_each
+from runtimeimg.stores.registry.answers import drain
 from runtimeimg.stores.registry.auth import Access
-from runtimeimg.stores.registry.client import Request, client_for, drain
+from runtimeimg.stores.registry.client import Request, client_for
 from runtimeimg.stores.registry.failures import Timing
 from runtimeimg.stores.registry.places import push_place
 from runtimeimg.stores.registry.upload import Upload, confirm

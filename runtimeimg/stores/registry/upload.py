@@ -15,8 +15,9 @@ from runtimeimg.oci import Digest
 from runtimeimg.stores.contents import Blob
 from runtimeimg.stores.parallel import Stopped
 from runtimeimg.stores.registry.address import Address
+from runtimeimg.stores.registry.answers import count, drain
 from runtimeimg.stores.registry.auth import Access
-from runtimeimg.stores.registry.client import RegistryClient, Request, drain
+from runtimeimg.stores.registry.client import RegistryClient, Request
 from runtimeimg.stores.registry.failures import Passing, printable, refusal
 from runtimeimg.stores.verify import CHUNK
 
@@ -151,7 +152,7 @@ class Upload:
         """Return how many bytes of the upload the registry has (distribution-spec, "Pushing a blob in chunks")."""
         assert self._session is not None
         response = self._attempt("GET", self._session, (200, 204, 404), {})
-        said = re.fullmatch(r"(?:bytes=)?0-(\d{1,15})", response.headers.get("Range") or "")
+        said = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,15})", response.headers.get("Range") or "")
         if response.status == 404 or said is None:
             raise Passing(f"registry '{self._client.registry}' lost the {self._what}")
         if response.headers.get("Location"):
@@ -168,8 +169,7 @@ class Upload:
 
     def _begin(self, response: BaseHTTPResponse, url: str) -> None:
         self._session = self._client.location(response, self._client.absolute(url))
-        least = response.headers.get("OCI-Chunk-Min-Length") or ""
-        self._least = int(least) if least.isascii() and least.isdigit() and len(least) < 12 else 0
+        self._least = count(response.headers.get("OCI-Chunk-Min-Length")) or 0
 
     def _finish(self, session: Address, length: int, body: bytes | Callable[[], _Body]) -> None:
         """End the upload by naming its digest; `body` are the bytes still to be sent."""
