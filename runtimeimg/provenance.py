@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, RemoteError
 from runtimeimg.oci import Descriptor, Digest, Index, Location, Manifest, Reference, parse_manifest
-from runtimeimg.oci.documents import MAX_DOCUMENT, dump_json, load_json
+from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
 from runtimeimg.plan import BuildPlan
 from runtimeimg.runtimegraph import RuntimeGraph

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runtimeimg"
 
 RANKS = {
-    0: ("errors", "progress", "account"),
+    0: ("errors", "progress", "account", "budgets"),
     1: ("oci", "process"),
     2: ("runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),

@@ -13,6 +13,7 @@ blob's digest for the same reason: nobody can put a wrong table in the place of 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
 import threading
@@ -31,12 +32,13 @@ from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image import Layer
 from runtimeimg.image.ahead import ahead
 from runtimeimg.image.decompress import Unfolded
-from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
-from runtimeimg.image.reserving import reserving
+from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar, is_hole
+from runtimeimg.image.reserving import ReservingFile
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
 _CHUNK = 1 << 20
+_HOLE = 1 << 12  # bytes of a sparse file that are worth a hole in ours
 _DEPTH = 3
 _MAX_FILES = 1 << 16
 
@@ -162,10 +164,10 @@ class Reader:
                     raise
 
     def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
-        builder, linked = TocBuilder(ref.name), False
+        linked = False
         wants = keep.wants if keep is not None else None
-        with _Spool(self.folder) as spool, _unfolding(pieces, ref.name) as (_, unfolded):
-            archive = LayerTar(unfolded, ref.name)
+        with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
+            archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:
                 path = builder.add(entry)
                 if path is None or keep is None or wants is None:
@@ -183,9 +185,8 @@ class Reader:
     def _read_some(self, ref: LayerRef, indexes: frozenset[int], pieces: Iterator[bytes]) -> bool:
         """Read entries by index. Behind the last one the blob is only read to be verified, not unfolded any more."""
         left = len(indexes)
-        builder = TocBuilder(ref.name)
-        with _Spool(self.folder) as spool, _unfolding(pieces, ref.name) as (raw, unfolded):
-            archive = LayerTar(unfolded, ref.name)
+        with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
+            archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:
                 if builder.add(entry) is not None and builder.count - 1 in indexes:
                     spool.take(builder.count - 1, archive)
@@ -214,11 +215,12 @@ _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
 
 
 @contextlib.contextmanager
-def _unfolding(pieces: Iterator[bytes], name: str) -> Iterator[tuple[_Raw, Generator[bytes, None, None]]]:
+def _unfolding(pieces: Iterator[bytes], ref: LayerRef) -> Iterator[tuple[_Raw, Generator[bytes, None, None]]]:
     """Return the raw and the unfolded pieces of a layer, each made ahead by a thread that ends with the context."""
     source = ahead(pieces, _DEPTH)
     raw = _Raw(source)
-    with contextlib.closing(source), contextlib.closing(ahead(Unfolded(raw, name), _DEPTH)) as unfolded:
+    made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size)
+    with contextlib.closing(source), contextlib.closing(ahead(made, _DEPTH)) as unfolded:
         yield raw, unfolded
 
 
@@ -227,6 +229,7 @@ class _Raw:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
+        self._bytes = 0
         self._error: Exception | None = None
 
     def __iter__(self) -> Self:
@@ -234,12 +237,18 @@ class _Raw:
 
     def __next__(self) -> bytes:
         try:
-            return next(self._pieces)
+            piece = next(self._pieces)
         except StopIteration:
             raise
         except Exception as error:
             self._error = error
             raise
+        self._bytes += len(piece)
+        return piece
+
+    def count(self) -> int:
+        """Return how many bytes were read."""
+        return self._bytes
 
     def finish(self) -> None:
         """Read the rest, so that all of the blob is verified; raise what went wrong, now or before."""
@@ -254,7 +263,8 @@ class _Spool:
 
     def __init__(self, folder: Path | None) -> None:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as nameless:
-            self._file = reserving(os.dup(nameless.fileno()))
+            self._raw = ReservingFile(os.dup(nameless.fileno()), "wb")
+            self._file = io.BufferedWriter(self._raw, _CHUNK)
         self._at = 0
         self.offsets: dict[int, int] = {}
 
@@ -269,7 +279,11 @@ class _Spool:
         self.offsets[index] = self._at
         write = self._file.write
         for view in archive.content():
-            write(view)
+            if is_hole(view) and len(view) >= _HOLE:
+                self._file.flush()
+                self._raw.skip(len(view))
+            else:
+                write(view)
             self._at += len(view)
 
     def keep(self) -> int:

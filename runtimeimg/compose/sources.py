@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from runtimeimg.budgets import MAX_ROUNDS
 from runtimeimg.compose.find import Found, components, find, literal_prefix
 from runtimeimg.compose.reading import LayerRef, Reader
 from runtimeimg.compose.tree import Inode, LeadsOutError, NeedsMoreError, Tree, Wanted, merge
@@ -15,8 +16,6 @@ from runtimeimg.image.toc import Row
 from runtimeimg.stores.directory import Directory
 
 T = TypeVar("T")
-
-_ROUNDS = 64
 
 
 class Source(Protocol):
@@ -37,7 +36,7 @@ class Source(Protocol):
 
 def covering(wanted: Wanted, work: Callable[[], T]) -> T:
     """Return what `work` returns, done again with more covered as long as that is what it asks for."""
-    for _ in range(_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         try:
             return work()
         except NeedsMoreError as more:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 
+from runtimeimg.budgets import MAX_PLACED
 from runtimeimg.compose.find import Found
 from runtimeimg.compose.tree import FOLDER, EndlessLinksError, Inode, NeedsMoreError, Node, Tree
 from runtimeimg.errors import BuildFailed, UsageError
@@ -27,6 +28,7 @@ class Target:
     def __init__(self, tree: Tree, *, mtime: int) -> None:
         self._tree = tree
         self._mtime = mtime
+        self._placed = 0
 
     @property
     def tree(self) -> Tree:
@@ -91,6 +93,9 @@ class Target:
             source, target, at = stack.pop()
             assert source.children is not None
             assert target.children is not None
+            self._placed += len(source.children)
+            if self._placed > MAX_PLACED:
+                raise BuildFailed(f"more than {MAX_PLACED} files are copied in all", hint="copy less")
             for name, child in source.children.items():
                 placed = _place(target.children, name, child, owner, copied, at)
                 if child.children is not None:

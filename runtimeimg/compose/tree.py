@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.compose.counts import Counts
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK, SYMLINK
 from runtimeimg.image.toc import OPAQUE, WHITEOUT, Row
 
@@ -247,21 +247,18 @@ class Table(Protocol):
         """Yield the entries."""
 
 
-MAX_NODES = 1_000_000
-"""Names in one tree; it is in memory, at about half a kilobyte each."""
-
-
 def merge(
     layers: Sequence[Table], wanted: Wanted, source: int = 0, *, contents: bool = True, strict: bool = False
 ) -> Tree:
     """Return the tree that `layers`, base first, make together; `source` is put into the places of its contents.
 
     NeedsMoreError names the targets of hard links that are not covered. Without `contents` they are not needed, and
-    such a link counts as a file of its own. Raises InvalidDocumentError beyond MAX_NODES.
+    such a link counts as a file of its own. Raises InvalidDocumentError beyond the budgets for rows, nodes and folders.
     """
     tree = Tree(wanted, strict=strict)
+    count = Counts()
     for number, toc in enumerate(layers):
-        merger = _Merger(tree, source, number, contents=contents, paths=toc.has_paths)
+        merger = _Merger(tree, source, number, contents=contents, paths=toc.has_paths, counts=count)
         merger.apply(toc)
         if merger.uncovered:
             raise NeedsMoreError(merger.uncovered)
@@ -271,7 +268,8 @@ def merge(
 class _Merger:
     """Applies one layer to a tree."""
 
-    def __init__(self, tree: Tree, source: int, layer: int, *, contents: bool, paths: bool) -> None:
+    def __init__(self, tree: Tree, source: int, layer: int, *, contents: bool, paths: bool, counts: Counts) -> None:
+        self._counts = counts
         self.uncovered: list[bytes] = []
         self._contents = contents
         self._paths = paths
@@ -285,20 +283,19 @@ class _Merger:
 
     def apply(self, toc: Table) -> None:
         """Remove what the layer's whiteouts hide, whatever their place in the archive, then add its entries."""
-        covers = self._wanted.covers
-        added = 0
+        covers, counts = self._wanted.covers, self._counts
         if toc.whiteouts:
             for row in toc.rows():
                 if row[1] in (WHITEOUT, OPAQUE) and covers(row[0]):
                     self._remove(row[0], below=row[1] == OPAQUE)
         for index, row in enumerate(toc.rows()):
+            counts.rows += 1
             if covers(row[0]) and row[1] not in (WHITEOUT, OPAQUE):
-                added += 1
-                if added > MAX_NODES:
-                    raise InvalidDocumentError(
-                        f"more than {MAX_NODES} files are wanted of one layer", hint="copy less of it"
-                    )
+                counts.nodes += 1
                 self._add(row, index)
+            if not counts.rows % 1024:
+                counts.check()
+        counts.check()
 
     def _remove(self, path: bytes, *, below: bool) -> None:
         node: Node | None = self._root
@@ -375,6 +372,9 @@ class _Merger:
                 child = node.children.get(part)
                 if child is None or child.children is None:
                     child = node.children[part] = Node(Inode(FOLDER, None))
+                    self._counts.folders += 1
+                    if not self._counts.folders % 1024:
+                        self._counts.check()
                 node = child
             self._parent, self._folder = parent, node
         assert self._folder.children is not None

@@ -1,30 +1,30 @@
 """Layer blobs to tar streams: gzip, zstd or nothing, by the first bytes rather than by what the media type says.
 
 Everything streams in pieces of about a mebibyte. How far a blob may unfold is bounded by its own size, so that a
-small blob cannot keep a machine busy for hours: beyond GRACE bytes at most RATIO times what was read. Gzip and zstd
+small blob cannot keep a machine busy for long (runtimeimg/budgets.py). Gzip and zstd
 check their own checksums; the blob's digest is checked by the reader that the store handed out, which is why it is
 read to its end even where the tar archive ends earlier.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
+from runtimeimg import budgets
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.zstd import zstd
 
 PIECE = 1 << 20
 _INPUT = 1 << 18
-GRACE = 4 << 30
-"""Bytes that any blob may unfold to."""
-RATIO = 200
-"""How many times its size a blob may unfold to beyond GRACE."""
-
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = tuple(bytes((0x50 + low, 0x2A, 0x4D, 0x18)) for low in range(16))
+_ZSTD_HEADER = 18  # bytes: magic number and the longest frame header
 _ZSTD_MAX_WINDOW = 27  # 128 MiB: as much as zstd itself allows without being asked for more
+_large_windows = threading.Lock()  # frames that need more memory than most are unfolded one at a time
 
 
 def sniff(head: bytes) -> str:
@@ -37,11 +37,15 @@ def sniff(head: bytes) -> str:
 
 
 class Unfolded:
-    """The uncompressed pieces of a blob; iterate once. `raw_bytes` counts what was read of the blob."""
+    """The uncompressed pieces of a blob; iterate once. `raw_bytes` counts what was read of the blob.
 
-    def __init__(self, pieces: Iterator[bytes], name: str) -> None:
+    `size` is that of the blob where it is known before.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], name: str, *, size: int = 0) -> None:
         self._input = pieces
         self._name = name
+        self._size = size
         self.raw_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -54,7 +58,7 @@ class Unfolded:
         if kind == "none":
             yield from self._plain(head)
         else:
-            yield from self._bounded(_gunzip(self._raw(), head) if kind == "gzip" else _unzstd(self._raw(), head))
+            yield from self._bounded(_gunzip(self._raw(), head) if kind == "gzip" else self._unzstd(head))
 
     def _raw(self) -> Iterator[bytes]:
         for piece in self._input:
@@ -71,14 +75,31 @@ class Unfolded:
         try:
             for piece in pieces:
                 made += len(piece)
-                if made > GRACE and made > RATIO * self.raw_bytes:
+                if made > budgets.FREE_UNFOLDED and made > budgets.allowance(budgets.FREE_UNFOLDED, self.raw_bytes):
                     raise InvalidDocumentError(
-                        f"{self._name}: unfolds to more than {GRACE >> 30} GiB and {RATIO} times its size",
+                        f"{self._name}: unfolds to more than {budgets.FREE_UNFOLDED >> 20} MiB and {budgets.RATIO} "
+                        "times its size",
                         hint="nothing but a trap does that; the layer is refused",
                     )
                 yield piece
         except _DamagedError as error:
             raise InvalidDocumentError(f"{self._name}: {error}") from None
+
+    def _unzstd(self, head: bytes) -> Iterator[bytes]:
+        """Yield what zstd frames hold; skippable frames are passed over by the decoder."""
+        module = zstd()
+        pieces = self._raw()
+        while head:
+            while len(head) < _ZSTD_HEADER and (more := next(pieces, b"")):
+                head += more
+            window = min(_window(head), 1 << _ZSTD_MAX_WINDOW)
+            large = window > budgets.FREE_WINDOW
+            if large and window > budgets.WINDOW_RATIO * max(self._size, self.raw_bytes):
+                raise _DamagedError(f"a zstd frame wants {window >> 20} MiB of memory for so small a blob")
+            rest: list[bytes] = []
+            with _large_windows if large else contextlib.nullcontext():
+                yield from _frame(module, pieces, head, rest)
+            head = rest[0] or next(pieces, b"")
 
 
 class _DamagedError(Exception):
@@ -124,25 +145,33 @@ def _gunzip(pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
         data = next(pieces, b"")
 
 
-def _unzstd(pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
-    """Yield what zstd frames hold; skippable frames are passed over by the decoder."""
-    module = zstd()
-    options = {module.DecompressionParameter.window_log_max: _ZSTD_MAX_WINDOW}
+def _frame(module: Any, pieces: Iterator[bytes], head: bytes, rest: list[bytes]) -> Iterator[bytes]:
+    """Yield what one frame holds; what was read behind it is put into `rest`."""
+    frame = module.ZstdDecompressor(options={module.DecompressionParameter.window_log_max: _ZSTD_MAX_WINDOW})
     data = head
-    while True:
-        frame = module.ZstdDecompressor(options=options)
-        while not frame.eof:
-            if frame.needs_input and not data:
-                data = next(pieces, b"")
-                if not data:
-                    raise _DamagedError("the zstd data ends too early")
-            try:
-                made = frame.decompress(data, PIECE)
-            except module.ZstdError as error:
-                raise _DamagedError(f"the zstd data is damaged ({error})") from None
-            data = b""
-            if made:
-                yield made
-        data = frame.unused_data or next(pieces, b"")
-        if not data:
-            return
+    while not frame.eof:
+        if frame.needs_input and not data:
+            data = next(pieces, b"")
+            if not data:
+                raise _DamagedError("the zstd data ends too early")
+        try:
+            made = frame.decompress(data, PIECE)
+        except module.ZstdError as error:
+            raise _DamagedError(f"the zstd data is damaged ({error})") from None
+        data = b""
+        if made:
+            yield made
+    rest.append(frame.unused_data)
+
+
+def _window(head: bytes) -> int:
+    """Return how many bytes a zstd frame wants kept while it is unfolded (RFC 8878, section 3.1.1.1); 0 if unknown."""
+    if len(head) < 6 or not head.startswith(_ZSTD):
+        return 0
+    flags = head[4]
+    if not flags & 0x20:
+        base = 1 << (10 + (head[5] >> 3))
+        return base + base // 8 * (head[5] & 7)
+    start = 5 + (0, 1, 2, 4)[flags & 3]
+    size = head[start : start + (1, 2, 4, 8)[flags >> 6]]
+    return int.from_bytes(size, "little") + (256 if flags >> 6 == 1 else 0)

@@ -7,8 +7,8 @@ layer may hold any. User and group names are passed over, as every engine does; 
 Where the formats leave it open this follows what engines do: a leading `/` means nothing, global PAX headers are
 passed over, links and devices have no contents whatever their size says, what follows the end of the archive is
 ignored. Refused, with layer and entry named: wrong checksums, `..` in a name or in a hard link's target, names that no
-Linux file system can hold, sizes that are negative or beyond bounds, an archive that ends within an entry, more than
-MAX_ENTRIES entries. (A symlink may point anywhere: it is only ever followed within the image's own root.)
+Linux file system can hold, sizes that are negative or beyond bounds, an archive that ends within an entry, what costs
+more than runtimeimg/budgets.py allows. (A symlink may point anywhere: it is only followed within the image's root.)
 
 This is not the standard library's tarfile because that takes about ten times as long an entry.
 """
@@ -16,17 +16,14 @@ This is not the standard library's tarfile because that takes about ten times as
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from runtimeimg import budgets
+from runtimeimg.budgets import MAX_COMPONENT, MAX_EXTENSION, MAX_PATH
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image import tarheader
-from runtimeimg.image.tarheader import BLOCK, MAX_EXTENSION, Fragment, TarFormatError
-
-MAX_ENTRIES = 2_000_000
-MAX_PATH = 4096
-_MAX_COMPONENT = 255
-MAX_XATTRS = 1 << 20
+from runtimeimg.image.tarheader import BLOCK, SPARSE, XATTR, Fragment, TarFormatError, clean, shown
 
 FILE, DIRECTORY, SYMLINK, HARDLINK, CHARACTER, BLOCK_DEVICE, FIFO = "f", "d", "l", "h", "c", "b", "p"
 _KINDS = {
@@ -41,8 +38,6 @@ _KINDS = {
     b"5": DIRECTORY,
     b"6": FIFO,
 }
-_XATTR = b"SCHILY.xattr."
-_SPARSE = b"GNU.sparse."
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
 _NOTHING = bytes(BLOCK)
 
@@ -70,9 +65,12 @@ _new = tuple.__new__  # half the time of calling Entry, which counts at this rat
 
 
 class LayerTar:
-    """The entries of an archive that comes in pieces; iterate once, reading `content` of an entry before the next."""
+    """The entries of an archive that comes in pieces; iterate once, reading `content` of an entry before the next.
 
-    def __init__(self, pieces: Iterable[bytes], name: str) -> None:
+    `paid` tells how many bytes of the blob were read, which budgets grow with; those of the archive itself if None.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], name: str, paid: Callable[[], int] | None = None) -> None:
         self._pieces = iter(pieces)
         self._name = name
         self._buffer = b""
@@ -82,6 +80,11 @@ class LayerTar:
         self._sparse: list[Fragment] | None = None
         self._size = 0
         self._path = b""
+        self._read = 0
+        self._paid = paid or (lambda: self._read)
+        self._extensions = 0  # bytes of extended headers: of the layer, of the entry
+        self._extension = 0
+        self._contents = 0
 
     def __iter__(self) -> Iterator[Entry]:
         try:
@@ -94,9 +97,17 @@ class LayerTar:
     def content(self) -> Iterator[memoryview]:
         """Yield the contents of the current entry; the views are of memory that is not used again."""
         try:
+            self._contents += self._size
+            if self._contents > budgets.FREE_CONTENTS:
+                self._afford(self._contents, budgets.allowance(budgets.FREE_CONTENTS, self._paid()), "bytes of files")
             yield from self._data(self._left) if self._sparse is None else self._spread(self._sparse)
         except TarFormatError as error:
             raise self._located(error) from None
+
+    def _afford(self, wanted: int, allowed: int, what: str) -> None:
+        """Refuse what a blob of this size may not cost."""
+        if wanted > allowed:
+            raise TarFormatError(f"it holds more than {allowed} {what}, which is too much for the size of its blob")
 
     def _located(self, error: TarFormatError) -> InvalidDocumentError:
         where = f"{self._name}: entry '{shown(self._path)}'" if self._path else self._name
@@ -120,14 +131,17 @@ class LayerTar:
             if entry is None:
                 return
             count += 1
-            if count > MAX_ENTRIES:
-                raise TarFormatError(f"it has more than {MAX_ENTRIES} entries")
+            if count > budgets.MAX_ENTRIES:
+                raise TarFormatError(f"it has more than {budgets.MAX_ENTRIES} entries")
+            if count > budgets.FREE_ENTRIES and not count % 1024:
+                self._afford(count, budgets.FREE_ENTRIES + self._paid() // budgets.BYTES_OF_ENTRY, "entries")
             yield entry
 
     def _next_entry(self) -> Entry | None:
         """Read headers up to the next entry proper; None at the end of the archive."""
         records: dict[bytes, bytes] = {}
         extended = False
+        self._extension = 0
         while True:
             block = self._header()
             if block is None:
@@ -140,15 +154,26 @@ class LayerTar:
             size = tarheader.number(block[124:136])
             if flag not in b"xgLK" or not flag:
                 raise TarFormatError(f"entries of type {flag!r} are not supported")
-            if not 0 <= size <= MAX_EXTENSION:
-                raise TarFormatError(f"an extended header of {size} bytes is too large")
+            if size < 0:
+                raise TarFormatError(f"an extended header of {size} bytes is not possible")
+            self._extend(size + BLOCK)
             data = self._take(size)
             self._skip(-size % BLOCK)
             extended = flag != b"g" or extended
             if flag == b"x":
-                records |= _pax(data)
+                records |= tarheader.records(data)
             elif flag != b"g":
                 records[b"path" if flag == b"L" else b"linkpath"] = tarheader.text(data)
+
+    def _extend(self, size: int) -> None:
+        """Count bytes of extended headers and sparse maps."""
+        self._extension += size
+        self._extensions += size
+        if self._extension > MAX_EXTENSION:
+            raise TarFormatError(f"the extended headers of one entry are too large: more than {MAX_EXTENSION} bytes")
+        if self._extensions > budgets.FREE_EXTENSIONS:
+            allowed = budgets.FREE_EXTENSIONS + budgets.EXTENSIONS_OF_BYTE * self._paid()
+            self._afford(self._extensions, allowed, "bytes of extended headers")
 
     def _header(self) -> bytes | None:
         """Return the next header block, checked; None at the end (two blocks of zeros, one, or no more bytes)."""
@@ -229,11 +254,13 @@ class LayerTar:
             gid = tarheader.decimal(value, "gid")
         if (value := records.get(b"mtime")) is not None:
             mtime = tarheader.seconds(value)
-        xattrs = tuple(sorted((key[len(_XATTR) :], data) for key, data in records.items() if key.startswith(_XATTR)))
+        xattrs = tuple(sorted((key[len(XATTR) :], data) for key, data in records.items() if key.startswith(XATTR)))
+        if any(not 0 < len(name) <= MAX_COMPONENT or len(data) > budgets.MAX_XATTR for name, data in xattrs):
+            raise TarFormatError("an extended attribute is longer than Linux allows")
         if b"\0" in path or b"\0" in target:
             raise TarFormatError("a name in an extended header holds a NUL")
         fragments = None
-        if kind == FILE and any(key.startswith(_SPARSE) for key in records):
+        if kind == FILE and any(key.startswith(SPARSE) for key in records):
             path, size, fragments = self._pax_sparse(path, size, records)
         return Entry(path, kind, mode, uid, gid, size, mtime, target, device, xattrs), fragments
 
@@ -241,16 +268,16 @@ class LayerTar:
         self, path: bytes, size: int, records: dict[bytes, bytes]
     ) -> tuple[bytes, int, list[Fragment] | None]:
         """Return name, size and map of a sparse file in GNU tar's PAX formats 0.0, 0.1 and 1.0."""
-        path = records.get(_SPARSE + b"name", path)
-        real = records.get(_SPARSE + b"realsize", records.get(_SPARSE + b"size"))
+        path = records.get(SPARSE + b"name", path)
+        real = records.get(SPARSE + b"realsize", records.get(SPARSE + b"size"))
         if real is None:
             raise TarFormatError("a sparse file has no size")
         stored = size
-        if records.get(_SPARSE + b"major") == b"1":
+        if records.get(SPARSE + b"major") == b"1":
             fragments, used = self._sparse_table(size)
             stored -= used
         else:
-            spelt = records.get(_SPARSE + b"map", b"")
+            spelt = records.get(SPARSE + b"map", b"")
             fragments = tarheader.pax_map(spelt.split(b",") if spelt else [])
         size = tarheader.decimal(real, "size")
         tarheader.check_fragments(fragments, stored, size)
@@ -259,25 +286,24 @@ class LayerTar:
 
     def _sparse_table(self, size: int) -> tuple[list[Fragment], int]:
         """Read the map that precedes the data in format 1.0: a count and pairs, one number a line, padded."""
-        data, lines, wanted = b"", [b""], 2
-        while len(lines) < wanted or wanted == 2:
+        data, breaks, wanted = bytearray(), 0, 0
+        while not wanted or breaks < wanted:
             if len(data) + BLOCK > min(size, MAX_EXTENSION):
                 raise TarFormatError("a sparse map is too long or cut off")
-            data += self._take(BLOCK)
-            lines = data.split(b"\n")
-            if len(lines) > 1:
-                wanted = 2 + 2 * tarheader.decimal(lines[0], "sparse map length")
-                if wanted == 2:
-                    break
-        return tarheader.pax_map(lines[1 : wanted - 1]), len(data)
+            self._extend(BLOCK)
+            block = self._take(BLOCK)
+            data += block
+            breaks += block.count(b"\n")
+            if breaks and not wanted:
+                wanted = 1 + 2 * tarheader.decimal(bytes(data.partition(b"\n")[0]), "sparse map length")
+        return tarheader.pax_map(bytes(data).split(b"\n", wanted)[1:wanted]), len(data)
 
     def _old_sparse(self, plain: Entry, block: bytes) -> tuple[Entry, list[Fragment]]:
         """Read the map of GNU's old format: four parts in the header, the rest in blocks that follow it."""
         fragments = tarheader.old_sparse_fragments(block[386:482])
         more = block[482]
         while more:
-            if len(fragments) * 24 > MAX_EXTENSION:
-                raise TarFormatError("a sparse map is too long")
+            self._extend(BLOCK)
             extra = self._take(BLOCK)
             fragments += tarheader.old_sparse_fragments(extra[:504])
             more = extra[504]
@@ -299,6 +325,7 @@ class LayerTar:
                 piece = next(self._pieces)
             except StopIteration:
                 return False
+        self._read += len(piece)
         self._buffer = self._buffer[self._at :] + piece if self._at < len(self._buffer) else piece
         self._at = 0
         return True
@@ -332,51 +359,15 @@ class LayerTar:
             yield view
 
 
-def _pax(data: bytes) -> dict[bytes, bytes]:
-    """Return the records of an extended header; later ones win, but sparse pairs of format 0.0 are collected."""
-    records: dict[bytes, bytes] = {}
-    pairs: list[bytes] = []
-    for key, value in tarheader.pax_records(data):
-        if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
-            pairs.append(value)
-        elif value or key.startswith(_XATTR):
-            records[key] = value
-        else:
-            records.pop(key, None)
-    if pairs:
-        records[_SPARSE + b"map"] = b",".join(pairs)
-    return records
-
-
 _ZEROS = memoryview(bytes(1 << 16))
+
+
+def is_hole(view: memoryview) -> bool:
+    """Tell whether a piece of contents is of a sparse file's hole."""
+    return view.obj is _ZEROS.obj
 
 
 def _zeros(count: int) -> Iterator[memoryview]:
     while count > 0:
         yield _ZEROS[:count]
         count -= len(_ZEROS)
-
-
-def clean(path: bytes) -> bytes:
-    """Return a path of a layer without `.`, empty components and leading or trailing `/`; `..` is refused."""
-    if path[-1:] == b"/":
-        path = path[:-1]
-    if b"/." in path or b"//" in path or path[:1] in b"./":
-        parts = [part for part in path.split(b"/") if part and part != b"."]
-        if b".." in parts:
-            raise TarFormatError(f"its path '{shown(path)}' leads out of the layer")
-        path = b"/".join(parts)
-    if len(path) > _MAX_COMPONENT and (len(path) > MAX_PATH or max(map(_length, path.split(b"/"))) > _MAX_COMPONENT):
-        raise TarFormatError("its path is longer than Linux allows")
-    return path
-
-
-def _length(name: bytes) -> int:
-    """Return how long a name is on a disk: a whiteout is never there itself, only what it hides."""
-    return len(name.removeprefix(b".wh."))
-
-
-def shown(path: bytes) -> str:
-    """Return a path for messages."""
-    text = path.decode("utf-8", "backslashreplace")
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -35,6 +35,13 @@ class ReservingFile(io.FileIO):
         self._written += count
         return count
 
+    def skip(self, count: int) -> None:
+        """Leave a hole of `count` bytes."""
+        self._written += count
+        self.seek(self._written)
+        if os.fstat(self.fileno()).st_size < self._written:
+            self.truncate(self._written)
+
     def close(self) -> None:
         """Give back what is reserved, and close."""
         if not self.closed and self._reserved:

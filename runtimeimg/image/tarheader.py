@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from functools import lru_cache
 from zlib import adler32
 
+from runtimeimg.budgets import MAX_COMPONENT, MAX_DEPTH, MAX_PATH
+
 BLOCK = 512
-MAX_EXTENSION = 1 << 20
-"""Bytes of one extended header, long name or sparse map."""
 MAX_NUMBER = 1 << 62
 """Sizes and times beyond this are refused; nothing real comes near it."""
 MAX_ID = (1 << 32) - 1
 
 _EIGHT_SPACES = 8 * 32
+_LOW_BYTES = bytes(range(128))
 _DECIMAL_TIME = re.compile(rb"(-?)([0-9]{1,19})(?:\.([0-9]*))?\Z")
+
+XATTR, SPARSE = b"SCHILY.xattr.", b"GNU.sparse."
+"""What keys of extended headers begin with: extended attributes, sparse maps."""
 
 Fragment = tuple[int, int]
 """Offset and length, in bytes, of a part of a sparse file that holds data."""
@@ -43,7 +47,7 @@ def check_sum(block: bytes, field: bytes) -> None:
     expected = number(field)
     if byte_sum(block) - sum(field) + _EIGHT_SPACES != expected:
         blanked = block[:148] + b" " * 8 + block[156:]
-        if sum(byte - 256 if byte > 127 else byte for byte in blanked) != expected:
+        if byte_sum(blanked) - 256 * len(blanked.translate(None, _LOW_BYTES)) != expected:
             raise TarFormatError("a header's checksum is wrong")
 
 
@@ -137,3 +141,51 @@ def check_fragments(fragments: list[Fragment], stored: int, size: int) -> None:
         end, total = offset + length, total + length
     if total != stored:
         raise TarFormatError("a sparse map does not fit the data stored for it")
+
+
+def records(data: bytes) -> dict[bytes, bytes]:
+    """Return the records of an extended header; later ones win, but sparse pairs of format 0.0 are collected."""
+    found: dict[bytes, bytes] = {}
+    pairs: list[bytes] = []
+    for key, value in pax_records(data):
+        if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
+            pairs.append(value)
+        elif value or key.startswith(XATTR):
+            found[key] = value
+        else:
+            found.pop(key, None)
+    if pairs:
+        found[SPARSE + b"map"] = b",".join(pairs)
+    return found
+
+
+def clean(path: bytes) -> bytes:
+    """Return a path of a layer without `.`, empty components and leading or trailing `/`; `..` is refused."""
+    if path[-1:] == b"/":
+        path = path[:-1]
+    if b"/." in path or b"//" in path or path[:1] in b"./":
+        parts = [part for part in path.split(b"/") if part and part != b"."]
+        if b".." in parts:
+            raise TarFormatError(f"its path '{shown(path)}' leads out of the layer")
+        path = b"/".join(parts)
+    if len(path) > MAX_COMPONENT:
+        _check_length(path)
+    return path
+
+
+def _check_length(path: bytes) -> None:
+    if len(path) > MAX_PATH or max(map(_length, path.split(b"/"))) > MAX_COMPONENT:
+        raise TarFormatError("its path is longer than Linux allows")
+    if path.count(b"/") >= MAX_DEPTH:
+        raise TarFormatError(f"its path is more than {MAX_DEPTH} folders deep")
+
+
+def _length(name: bytes) -> int:
+    """Return how long a name is on a disk: a whiteout is never there itself, only what it hides."""
+    return len(name.removeprefix(b".wh."))
+
+
+def shown(path: bytes) -> str:
+    """Return a path for messages."""
+    text = path.decode("utf-8", "backslashreplace")
+    return text if len(text) <= 200 else text[:197] + "..."

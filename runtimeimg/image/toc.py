@@ -9,22 +9,24 @@ happens when an engine unpacks it; what the paths mean to lower layers is for th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from sys import intern
 from typing import Any
 
+from runtimeimg import budgets
 from runtimeimg.errors import InvalidDocumentError
-from runtimeimg.image.layertar import HARDLINK, SYMLINK, Entry, shown
+from runtimeimg.image.layertar import HARDLINK, SYMLINK, Entry
+from runtimeimg.image.tarheader import shown
 from runtimeimg.image.zstd import zstd
 
 WHITEOUT, OPAQUE = "w", "o"
 """Kinds beside those of layertar: removes `path` of lower layers; removes all that lower layers hold in `path`."""
 
-MAX_BYTES = 512 << 20
 _CHUNK = 1 << 18
 _PREFIX = b".wh."
 _META = b".wh..wh."
 _OPAQUE_NAME = b".wh..wh..opq"
+_MAX_KNOWN = 1 << 16  # folders that are remembered
 _MAX_LINKS = 40  # as Linux has it (MAXSYMLINKS)
 _MAGIC = b"runtimeimg toc 1\n"
 _LENGTH = struct.Struct(">I")
@@ -50,7 +52,7 @@ class Toc:
 
         module = zstd()
         for chunk in self._chunks:
-            unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=MAX_BYTES)
+            unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=budgets.MAX_TABLE)
             unpacker.feed(module.decompress(chunk))
             for row in unpacker:
                 yield (row[0], intern(row[1]), *row[2:])
@@ -79,9 +81,12 @@ class Toc:
 
 
 class TocBuilder:
-    """Collects a layer's entries; `name` is what messages call the layer."""
+    """Collects a layer's entries; `name` is what messages call the layer.
 
-    def __init__(self, name: str) -> None:
+    `paid` tells how many bytes of the blob were read, which the budget for following symlinks grows with.
+    """
+
+    def __init__(self, name: str, paid: Callable[[], int] | None = None) -> None:
         import msgpack
 
         self._name = name
@@ -89,7 +94,8 @@ class TocBuilder:
         self._compress = zstd().compress
         self._chunks: list[bytes] = []
         self._packed = 0
-        self._paths = _LinkedPaths()
+        self._paths = _LinkedPaths(paid)
+        self._large = 0  # bytes of extended attributes since the last flush
         self.count = 0
         self.whiteouts = 0
 
@@ -110,11 +116,17 @@ class TocBuilder:
                 entry = entry._replace(target=target) if target != entry.target else entry
         except _EndlessError:
             raise self._wrong(path, "goes through symbolic links without end") from None
+        except _TooDearError:
+            raise self._wrong(path, "goes through more symbolic links than the size of its blob is worth") from None
         if placed != path:
+            if len(placed) > budgets.MAX_PATH or placed.count(b"/") >= budgets.MAX_DEPTH:
+                raise self._wrong(path, "leads to a path that is longer than Linux allows")
             entry = entry._replace(path=placed)
         self._pack.pack(entry)
         self.count += 1
-        if self.count % 1024 == 0:
+        if entry[9]:
+            self._large += sum(len(value) for _, value in entry[9])
+        if self.count % 1024 == 0 or self._large > _CHUNK:
             self._flush(_CHUNK)
         return placed
 
@@ -124,11 +136,14 @@ class TocBuilder:
         return Toc(self._chunks, count=self.count, whiteouts=self.whiteouts)
 
     def _flush(self, least: int) -> None:
+        self._large = 0
         packed = self._pack.getbuffer()
         if len(packed) >= least:
             self._packed += len(packed)
-            if self._packed > MAX_BYTES:
-                raise InvalidDocumentError(f"{self._name}: its table of contents is larger than {MAX_BYTES >> 20} MiB")
+            if self._packed > budgets.MAX_TABLE:
+                raise InvalidDocumentError(
+                    f"{self._name}: its table of contents is larger than {budgets.MAX_TABLE >> 20} MiB"
+                )
             self._chunks.append(self._compress(packed, 1))
             packed.release()
             self._pack.reset()
@@ -156,49 +171,70 @@ def _hidden(path: bytes) -> bool:
 class _LinkedPaths:
     """Follows the symlinks that a layer itself holds in the paths of its later entries."""
 
-    __slots__ = ("_links", "_plain")
+    __slots__ = ("_known", "_links", "_paid", "_steps")
 
-    def __init__(self) -> None:
+    def __init__(self, paid: Callable[[], int] | None) -> None:
         self._links: dict[bytes, bytes] = {}
-        self._plain: set[bytes] = {b""}  # folders that no symlink leads to
+        self._known: dict[bytes, bytes] = {b"": b""}  # folders, and where they are
+        self._paid = paid
+        self._steps = 0
 
     def place(self, path: bytes, kind: str, target: bytes) -> bytes:
         """Return where `path` comes to lie, and note the entry."""
-        parent, _, name = path.rpartition(b"/")
-        if self._links and parent not in self._plain:
-            parent = self._folder(parent)
-            path = parent + b"/" + name if parent else name
+        if self._links:
+            parent, _, name = path.rpartition(b"/")
+            at = self._known.get(parent)
+            if at is None:
+                at = self._folder(parent)
+            if at != parent:
+                path = at + b"/" + name if at else name
         if kind == SYMLINK:
-            self._links[path] = target
-            if path in self._plain:
-                self._plain = {b""}
+            if self._links.get(path) != target:
+                self._links[path] = target
+                self._known = {b"": b""}
         elif path in self._links and kind not in (WHITEOUT, OPAQUE, HARDLINK):
             del self._links[path]
+            self._known = {b"": b""}
         return path
 
     def _folder(self, path: bytes) -> bytes:
         """Return the folder that `path` leads to; `..` stops at the root."""
-        pending = path.split(b"/")[::-1]
-        at: list[bytes] = []
+        known = path.rpartition(b"/")[0]
+        at = self._known.get(known)
+        if at is None:
+            known, at = b"", b""
+        pending = path[len(known) :].split(b"/")[::-1]
         followed = 0
         while pending:
             part = pending.pop()
             if part == b"..":
-                del at[-1:]
+                at = at.rpartition(b"/")[0]
             elif part not in (b"", b"."):
-                at.append(part)
-                target = self._links.get(b"/".join(at))
-                if target is not None:
-                    followed += 1
-                    if followed > _MAX_LINKS:
-                        raise _EndlessError
-                    pending += target.split(b"/")[::-1]
-                    at = [] if target.startswith(b"/") else at[:-1]
-        if not followed:
-            for count in range(len(at)):
-                self._plain.add(b"/".join(at[: count + 1]))
-        return b"/".join(at)
+                at, followed = self._step(at, part, pending, followed)
+        if len(self._known) > _MAX_KNOWN:
+            self._known = {b"": b""}
+        self._known[path] = at
+        return at
+
+    def _step(self, folder: bytes, name: bytes, pending: list[bytes], followed: int) -> tuple[bytes, int]:
+        """Go from a folder to what is in it; return that, or where a symlink starts from."""
+        self._steps += 1
+        free = budgets.FREE_STEPS
+        if self._steps > free and self._paid and self._steps > free + budgets.STEPS_OF_BYTE * self._paid():
+            raise _TooDearError
+        at = folder + b"/" + name if folder else name
+        target = self._links.get(at)
+        if target is None:
+            return at, followed
+        if followed >= _MAX_LINKS:
+            raise _EndlessError
+        pending += target.split(b"/")[::-1]
+        return (b"" if target.startswith(b"/") else folder), followed + 1
 
 
 class _EndlessError(Exception):
     """A path goes through more symlinks than Linux follows."""
+
+
+class _TooDearError(Exception):
+    """More names had to be looked up than the budget allows."""

@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
+from runtimeimg.budgets import MAX_DOCUMENT, MAX_JSON_VALUES
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.oci import mediatypes
 from runtimeimg.oci.descriptor import Descriptor
 from runtimeimg.oci.digest import Digest
 from runtimeimg.oci.platform import Platform
-
-MAX_DOCUMENT = 8 * 1024 * 1024
-"""Bytes; larger documents are refused unread (registries commonly refuse beyond 4 MiB)."""
 
 
 def dump_json(data: object) -> bytes:
@@ -27,14 +25,21 @@ def dump_json(data: object) -> bytes:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def load_json(raw: bytes, what: str) -> dict[str, Any]:
-    """Return the JSON object that `raw` holds, or raise InvalidDocumentError naming `what` it should be."""
+def parse_json(raw: bytes, what: str) -> Any:
+    """Return the JSON value that `raw` holds, or raise InvalidDocumentError naming `what` it should be."""
     if len(raw) > MAX_DOCUMENT:
         raise InvalidDocumentError(f"{what} is larger than {MAX_DOCUMENT >> 20} MiB")
+    if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > MAX_JSON_VALUES:
+        raise InvalidDocumentError(f"{what} holds more than {MAX_JSON_VALUES} values")
     try:
-        data = json.loads(raw)
+        return json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidDocumentError(f"{what} is not valid JSON: {error}") from None
+
+
+def load_json(raw: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object that `raw` holds, or raise InvalidDocumentError naming `what` it should be."""
+    data = parse_json(raw, what)
     if not isinstance(data, dict):
         raise InvalidDocumentError(f"{what} is not a JSON object")
     return data

@@ -6,11 +6,12 @@ import io
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.image.values import is_image
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Manifest, parse_manifest
-from runtimeimg.oci.documents import MAX_DOCUMENT, load_json
+from runtimeimg.oci.documents import load_json
 from runtimeimg.oci.mediatypes import is_layer
 from runtimeimg.stores.verify import check_bytes, read_all, verified
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimeimg.errors import InvalidDocumentError
-from runtimeimg.image import layertar, tarheader
+from runtimeimg.image import tarheader
 from runtimeimg.image.layertar import Entry, LayerTar
 from runtimeimg.image.tarwrite import END, header, padding
 from runtimeimg.image.toc import Toc, TocBuilder
@@ -207,7 +207,7 @@ def test_a_million_entries_take_little_memory():
 
 
 def test_more_entries_than_allowed_are_refused(monkeypatch):
-    monkeypatch.setattr(layertar, "MAX_ENTRIES", 3)
+    monkeypatch.setattr("runtimeimg.budgets.MAX_ENTRIES", 3)
     with pytest.raises(InvalidDocumentError, match=r"layer sha256:x.*more than 3 entries"):
         entries(tar([file(f"f{number}") for number in range(4)]))
 

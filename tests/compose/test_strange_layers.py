@@ -52,7 +52,8 @@ def test_a_blob_that_ends_early_is_refused(compose):
 
 @pytest.mark.timeout(120)
 def test_a_gzip_bomb_is_refused_in_flat_memory(compose, monkeypatch):
-    monkeypatch.setattr("runtimeimg.image.decompress.GRACE", 256 << 20)
+    monkeypatch.setattr("runtimeimg.budgets.FREE_UNFOLDED", 256 << 20)
+    monkeypatch.setattr("runtimeimg.budgets.HIGH_BYTES", 256 << 20)
     bomb = gzip.compress(bytes(1 << 20)) * 1000
     layer = MemoryLayer(gzip.compress(tar([Item(path="x", data=b"")])[:512]) + bomb)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

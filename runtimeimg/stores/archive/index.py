@@ -15,8 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, cast
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
-from runtimeimg.oci.documents import MAX_DOCUMENT
 from runtimeimg.stores.layout.files import open_file
 
 MAX_MEMBERS = 100_000

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import RemoteError
 from runtimeimg.image import Origin
 from runtimeimg.oci import Descriptor, Digest, ImageConfig
-from runtimeimg.oci.documents import MAX_DOCUMENT
 from runtimeimg.oci.mediatypes import DOCKER_CONFIG, OCI_LAYER
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.engine import Engine, quoted

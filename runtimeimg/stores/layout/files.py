@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.oci import Descriptor, Digest, Index
-from runtimeimg.oci.documents import MAX_DOCUMENT, dump_json, load_json
+from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_INDEX
 from runtimeimg.stores.contents import Blob
 from runtimeimg.stores.files import AtomicFile, atomic_file, explained, is_temporary, remove_stale, sync_folder

@@ -6,6 +6,7 @@ import contextlib
 import re
 from typing import IO, TYPE_CHECKING
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import (
     IntegrityError,
     InvalidDocumentError,
@@ -17,7 +18,6 @@ from runtimeimg.errors import (
 )
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Digest, Reference
-from runtimeimg.oci.documents import MAX_DOCUMENT
 from runtimeimg.oci.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.opening import open_top
