@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtimeimg.cli.options import image_argument, pairs, read_spec, store_options
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.image import Image
@@ -91,13 +90,11 @@ def _graph(path: Path | None) -> RuntimeGraph | None:
 
     if path is None:
         return None
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise NotFoundError(f"--graph '{path}' does not exist") from None
-    except (OSError, ValueError) as error:
-        raise InvalidDocumentError(f"--graph '{path}' is not readable JSON: {error}") from None
-    return RuntimeGraph.from_json(data)
+    from runtimeimg.budgets import MAX_DOCUMENT
+    from runtimeimg.hostfile import read_file
+    from runtimeimg.oci.documents import parse_json
+
+    return RuntimeGraph.from_json(parse_json(read_file(path, MAX_DOCUMENT, "--graph"), f"--graph '{path}'"))
 
 
 def _in_place(source: Location) -> Location:

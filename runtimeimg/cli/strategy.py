@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.hostfile import read_file
 
 FILE = click.Path(path_type=Path)
 _MAX_FILE = 4 * 1024 * 1024
@@ -148,14 +149,8 @@ def convert_command(
 def _read(name: str) -> str:
     """Return the text of a file or of standard input, its line ends as they are."""
     try:
-        if name == "-":
-            data = sys.stdin.buffer.read(_MAX_FILE + 1)
-        else:
-            with Path(name).open("rb") as file:
-                data = file.read(_MAX_FILE + 1)
-    except FileNotFoundError:
-        raise NotFoundError(f"file '{name}' does not exist") from None
-    except (OSError, ValueError) as error:
+        data = sys.stdin.buffer.read(_MAX_FILE + 1) if name == "-" else read_file(Path(name), _MAX_FILE, "file")
+    except OSError as error:
         raise UsageError(f"file '{name}' cannot be read: {error}") from None
     if len(data) > _MAX_FILE:
         raise InvalidDocumentError(f"file '{name}' is larger than {_MAX_FILE >> 20} MiB")

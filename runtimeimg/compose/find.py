@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from runtimeimg.compose.tree import EndlessLinksError, Node, Tree
@@ -36,7 +36,7 @@ def components(source: str) -> tuple[Component, ...]:
     found: list[Component] = []
     for part in parts:
         if any(piece.is_wildcard for piece in part):
-            found.append(_expression(part))
+            found.append(patterns.expression(part))
         elif (name := "".join(piece.text for piece in part)) == "..":
             del found[-1:]
         elif name not in {"", "."}:
@@ -109,35 +109,3 @@ def _names(folder: Node, part: Component) -> list[bytes]:
         name = os.fsencode(part)
         return [name] if name in folder.children else []
     return [name for name in folder.children if part.fullmatch(name.decode("utf-8", "surrogateescape"))]
-
-
-def _expression(pieces: Sequence[patterns.Piece]) -> re.Pattern[str]:
-    return re.compile("".join(_translated(piece) for piece in pieces), re.DOTALL)
-
-
-def _translated(piece: patterns.Piece) -> str:
-    if not piece.is_wildcard:
-        return re.escape(piece.text)
-    if piece.text == "*":
-        return "[^/]*"
-    if piece.text == "?":
-        return "[^/]"
-    negated = piece.text.startswith("[^")
-    ranges = [
-        f"{re.escape(low)}-{re.escape(high)}"
-        for low, high in _ranges(piece.text[2:-1] if negated else piece.text[1:-1])
-        if low <= high
-    ]
-    if not ranges:
-        return "[^/]" if negated else "(?!)"
-    return f"[{'^/' if negated else ''}{''.join(ranges)}]"
-
-
-_RANGE = re.compile(r"(\\.|[^\\])(?:-(\\.|[^\\]))?", re.DOTALL)
-
-
-def _ranges(body: str) -> Iterator[tuple[str, str]]:
-    """Yield first and last character of the ranges in a class of Go's; a single character is a range of one."""
-    for found in _RANGE.finditer(body):
-        low = found[1][-1]
-        yield low, found[2][-1] if found[2] else low

@@ -25,6 +25,7 @@ class Principals:
         self._reader = reader
         self._name = name
         self._known: dict[object, bytes] = {}
+        self._parsed: tuple[bytes | None, bytes | None, Names] = (None, None, Names())
 
     def owner(self, text: str, tree: Tree, *, link: bool) -> tuple[int, int]:
         """Return the numbers of `user[:group]` in a tree of the base after some copies.
@@ -33,7 +34,9 @@ class Principals:
         and NeedsMoreError where the tree does not cover the files.
         """
         passwd, group = self._file(PASSWD, tree, link=link), self._file(GROUP, tree, link=link)
-        return Names.parse(passwd, group).owner(text, self._name)
+        if passwd is not self._parsed[0] or group is not self._parsed[1]:
+            self._parsed = (passwd, group, Names.parse(passwd, group))
+        return self._parsed[2].owner(text, self._name)
 
     def _file(self, path: bytes, tree: Tree, *, link: bool) -> bytes:
         """Return the contents of a small file, empty where there is none."""

@@ -13,7 +13,7 @@ from runtimeimg.compose.tree import Inode, LeadsOutError, NeedsMoreError, Tree, 
 from runtimeimg.errors import UsageError
 from runtimeimg.image import Image
 from runtimeimg.image.toc import Row
-from runtimeimg.stores.directory import Directory
+from runtimeimg.stores.directory import ODD_KINDS, Directory
 
 T = TypeVar("T")
 
@@ -115,7 +115,19 @@ class FolderSource:
         uncovered = [item.path for item in found if not self.wanted.covers_below(item.path)]
         if uncovered:
             raise NeedsMoreError(uncovered)
+        for item in found:
+            self._refuse_odd(item)
         return found
+
+    def _refuse_odd(self, found: Found) -> None:
+        """Refuse devices, pipes and sockets in what is to be copied."""
+        stack = [(found.path, found.node)]
+        while stack:
+            path, node = stack.pop()
+            if node.inode.kind in ODD_KINDS:
+                what = ODD_KINDS[node.inode.kind]
+                raise UsageError(f"'{self._directory.shown(path)}' is {what}, which no image takes out of a folder")
+            stack += [(path + b"/" + name if path else name, child) for name, child in (node.children or {}).items()]
 
 
 class _FolderTable:

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
+from runtimeimg.budgets import MAX_DEPTH, MAX_PATH
 from runtimeimg.errors import UsageError
 from runtimeimg.oci import Location
 from runtimeimg.spec import expansion
@@ -106,6 +107,7 @@ def absolute_path(text: str) -> str:
         hint = f"; only a source may begin with {WORKSPACE!r}" if text.startswith("$(") else "; begin it with '/'"
         raise ValueError(f"{shown(text)} is not an absolute path{hint}")
     _no_parent(text)
+    _path_fits(text)
     return "/" + posixpath.normpath(text).lstrip("/")
 
 
@@ -128,6 +130,7 @@ def source(text: str) -> str:
     no_control(text, "a path")
     if not text:
         raise ValueError(f"source is empty; write an absolute path, or {WORKSPACE + '/...'!r} for a local file")
+    _path_fits(text)
     if not _GLOB.match(text):
         raise ValueError(f"{shown(text)} is not a valid pattern; close its '[', or write '\\[' for the character")
     if text == WORKSPACE or text.startswith(WORKSPACE + "/"):
@@ -281,6 +284,15 @@ def _location(text: str) -> Location:
 def _no_parent(text: str) -> None:
     if ".." in text.replace("\\", "").split("/"):
         raise ValueError(f"{shown(text)} holds '..'; write the path without it")
+
+
+def _path_fits(text: str) -> None:
+    """Refuse a path that no file can have (PATH_MAX), or that is deeper than is good for anybody."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size >= MAX_PATH:
+        raise ValueError(f"{shown(text)} has {size} bytes; a path of Linux has {MAX_PATH - 1} at the most")
+    if text.count("/") > MAX_DEPTH:
+        raise ValueError(f"{shown(text)} is more than {MAX_DEPTH} folders deep")
 
 
 def _fits(text: str) -> None:

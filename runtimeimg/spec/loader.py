@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -57,7 +57,9 @@ def load_spec(path: str | os.PathLike[str]) -> LoadedSpec:
     """
     file = _printable(os.fspath(path))
     try:
-        with Path(path).open("rb") as stream:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise UsageError(f"spec '{file}' is not a regular file", hint="'-' reads standard input")
             data = stream.read(yamltext.MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"spec '{file}' does not exist", hint="check the name; '-' reads standard input") from None

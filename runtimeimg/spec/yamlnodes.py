@@ -288,10 +288,10 @@ class _Composer:
 
     def _aliased(self, event: yaml.AliasEvent) -> Node:
         if event.anchor not in self._anchors:
-            raise self._fatal(f"alias '*{event.anchor}' has no anchor '&{event.anchor}' before it")
+            raise self._fatal(f"alias '*{_short(event.anchor)}' has no anchor '&{_short(event.anchor)}' before it")
         node = self._anchors[event.anchor]
         if node is None:
-            raise self._fatal(f"alias '*{event.anchor}' refers to what it is part of")
+            raise self._fatal(f"alias '*{_short(event.anchor)}' refers to what it is part of")
         self._count_nodes(1)
         return node
 
@@ -335,4 +335,10 @@ def _start(event: yaml.Event) -> tuple[int, int]:
 
 
 def _tag(tag: str) -> str:
-    return repr("!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag)
+    text = "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
+    return repr(_short(text))
+
+
+def _short(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -7,10 +7,9 @@ builder; `registries.conf` and `buildkitd.toml` tell it of a registry without TL
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-from runtimeimg.builders.context import find_sources
+from runtimeimg.builders.context import copy_out, find_sources
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.oci import Digest, Location
@@ -42,7 +41,7 @@ def hand_over(prepared: Prepared, work: Path, stores: StoreOptions, *, insecure:
         context.mkdir(exist_ok=True)
         for item in context_paths(plan):
             for source in find_sources(item, prepared.workspace):
-                _copy(source.path, context / source.name)
+                copy_out(source, context / source.name)
         (work / "Dockerfile.runtime").write_text(dockerfile_of(prepared))
         (work / _STATE).write_text(json.dumps(state))
         (work / "registries.conf").write_text(_registries(insecure))
@@ -91,14 +90,6 @@ def built_by(builder: str, work: Path, stores: StoreOptions) -> Image:
             raise NotFoundError(f"builder '{builder}' left no '{tarball}'")
         location = Location(transport=archive_transport(tarball), path=str(tarball))
     return choose_platform(open_image(location, stores), None)
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    else:
-        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _registries(insecure: str | None) -> str:

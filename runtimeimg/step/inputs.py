@@ -5,14 +5,19 @@ All of it is data that somebody else wrote; nothing of it is ever part of a comm
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtimeimg.errors import UsageError
-from runtimeimg.spec import LoadedSpec, load_spec, load_spec_text
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.hostfile import read_file
+from runtimeimg.spec import LoadedSpec, load_spec_text
 from runtimeimg.spec.yamlnodes import compose as read_yaml
+from runtimeimg.spec.yamltext import MAX_BYTES
+from runtimeimg.stores.directory import Directory
 from runtimeimg.strategy.data import dump, from_item
 
 _EMPTY_BUILD = {"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": {}}}
@@ -73,13 +78,14 @@ def _given_spec(inputs: Inputs) -> tuple[LoadedSpec | None, Mapping[str, Any]]:
     if inputs.spec_text and not inputs.spec_file:
         data = from_item(inputs.spec_text, "spec").encode("utf-8", "surrogatepass")
         return load_spec_text(data, "<parameter spec>"), _document(data)
-    path = Path(inputs.mounted_spec) if inputs.mounted_spec else None
     if inputs.spec_file:
-        path = _inside(inputs.source, from_item(inputs.spec_file, "spec-file"))
-    if path is None:
+        path, data = _inside(inputs.source, from_item(inputs.spec_file, "spec-file"))
+    elif inputs.mounted_spec:
+        path = Path(inputs.mounted_spec)
+        data = read_file(path, MAX_BYTES, "spec")
+    else:
         return None, _EMPTY_BUILD
-    loaded = load_spec(path)
-    return loaded, _document(path.read_bytes())
+    return load_spec_text(data, str(path)), _document(data)
 
 
 def _document(data: bytes) -> Mapping[str, Any]:
@@ -90,15 +96,24 @@ def _document(data: bytes) -> Mapping[str, Any]:
     return {key: found[key] for key in ("apiVersion", "kind", "metadata", "spec") if key in found}
 
 
-def _inside(folder: str, name: str) -> Path:
-    """Return a path in the source tree; links that lead out of it are refused."""
+def _inside(folder: str, name: str) -> tuple[Path, bytes]:
+    """Return the path and bytes of a file in the source tree; links that lead out of it are refused."""
     if not folder:
         raise UsageError(f"spec-file '{name}' is given, but there is no source to read it from")
     root = Path(folder).resolve()
     path = (root / name).resolve()
     if not path.is_relative_to(root):
         raise UsageError(f"spec-file '{name}' leads out of the source")
-    return path
+    # Read by descriptors that follow no link: the source is somebody's, who may change it at any moment.
+    source, inner = Directory(root), os.fsencode(path.relative_to(root))
+    status = source.lstat(inner)
+    if status is None:
+        raise NotFoundError(f"spec '{path}' does not exist")
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"spec '{path}' is not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise InvalidDocumentError(f"spec '{path}' is larger than {MAX_BYTES >> 20} MiB")
+    return path, b"".join(source.pieces(inner, status.st_size))
 
 
 def _changes(inputs: Inputs) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 import io
 import os
+import socket
+import stat
 import tarfile
 from pathlib import Path
 
@@ -8,10 +10,15 @@ import pytest
 from runtimeimg.builders.context import Source, find_sources, stream
 from runtimeimg.errors import NotFoundError, UsageError
 from runtimeimg.render import ContextPath
+from runtimeimg.stores.directory import Directory
 
 
 def names(root: Path, pattern: str, folder: str | None = None) -> list[str]:
     return [source.name for source in find_sources(ContextPath(prefix="p", folder=folder, pattern=pattern), root)]
+
+
+def found(name: str, folder: Path) -> Source:
+    return Source(name=name, folder=Directory(folder), path=b"")
 
 
 def unpacked(sources: list[Source]) -> dict[str, tarfile.TarInfo]:
@@ -75,7 +82,7 @@ def test_links_within_the_workspace_are_followed(tree: Path) -> None:
     for pattern in ("link", "chain", "absolute/e"):
         (source,) = find_sources(ContextPath(prefix="p", folder=None, pattern=pattern), tree)
         assert source.name == f"p/{pattern}"
-        assert source.path == tree / "d" / "e"
+        assert source.path == b"d/e"
 
 
 @pytest.mark.parametrize("target", ["/etc", "..", "../../etc", "d/../../root2"])
@@ -91,7 +98,7 @@ def test_links_in_a_folder_stay_in_it(tree: Path) -> None:
     (tree / "above").symlink_to("../../../d")
     for pattern, end in (("absolute/f", "d/e/f"), ("above/e", "d/e")):
         (source,) = find_sources(ContextPath(prefix="p", folder=str(tree), pattern=pattern), Path("/nowhere"))
-        assert source.path == tree / end
+        assert source.path == end.encode()
 
 
 def test_links_in_a_circle_end(tree: Path) -> None:
@@ -104,23 +111,21 @@ def test_links_in_a_circle_end(tree: Path) -> None:
 def test_the_archive_holds_files_as_they_are(tree: Path) -> None:
     (tree / "d" / "link").symlink_to("/etc/passwd")
     (tree / "d" / "empty").mkdir()
-    os.mkfifo(tree / "d" / "pipe")
     (tree / "a.c").chmod(0o4751)
     os.utime(tree / "a.c", (1, 1_000_000_000))
     odd = os.fsdecode(b"\xff\xfe")
     (tree / odd).write_text("odd")
-    members = unpacked([Source(name="p", path=tree)])
+    members = unpacked([found("p", tree)])
     assert list(members)[:2] == ["Dockerfile.runtime", "p"]
     assert members["p/d/link"].linkname == "/etc/passwd"
     assert members["p/d/empty"].isdir()
-    assert members["p/d/pipe"].isfifo()
     assert (members["p/a.c"].mode, members["p/a.c"].mtime) == (0o4751, 1_000_000_000)
     assert f"p/{odd}" in members
     assert {(member.uid, member.gid, member.uname, member.gname) for member in members.values()} == {(0, 0, "", "")}
 
 
 def test_the_archive_is_the_same_again_and_names_come_once(tree: Path) -> None:
-    sources = [Source(name="p/d", path=tree / "d"), Source(name="p", path=tree)]
+    sources = [found("p/d", tree / "d"), found("p", tree)]
     first = b"".join(stream("FROM scratch\n", sources))
     assert first == b"".join(stream("FROM scratch\n", sources))
     members = unpacked(sources)
@@ -132,18 +137,35 @@ def test_long_names_and_large_files_in_small_pieces(tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     with (tmp_path / name / name).open("wb") as file:
         file.truncate(5_000_001)
-    pieces = list(stream("", [Source(name=f"p/{name}", path=tmp_path / name)]))
+    pieces = list(stream("", [found(f"p/{name}", tmp_path / name)]))
     assert max(map(len, pieces)) <= 1 << 20
-    members = unpacked([Source(name=f"p/{name}", path=tmp_path / name)])
+    members = unpacked([found(f"p/{name}", tmp_path / name)])
     assert members[f"p/{name}/{name}"].size == 5_000_001
 
 
 def test_a_file_that_shrinks_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(bytes(3_000_000))
-    pieces = stream("", [Source(name="p", path=path)])
+    pieces = stream("", [Source(name="p", folder=Directory(tmp_path), path=b"f")])
     for _ in range(4):
         next(pieces)
     os.truncate(path, 10)
-    with pytest.raises(UsageError, match="shrank"):
+    with pytest.raises(UsageError, match="changed while it was read"):
         list(pieces)
+
+
+@pytest.mark.parametrize(("name", "what"), [("pipe", "a pipe"), ("socket", "a socket"), ("device", "a device")])
+def test_what_no_image_takes_out_of_a_folder_is_named(tree: Path, name: str, what: str) -> None:
+    path = tree / "d" / name
+    if name == "pipe":
+        os.mkfifo(path)
+    elif name == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    elif os.geteuid() == 0:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    else:
+        pytest.skip("devices are made by root")
+    with pytest.raises(UsageError, match=f"d/{name}' is {what}"):
+        unpacked([found("p", tree)])
+    assert "p/a.c" in unpacked([Source(name="p/a.c", folder=Directory(tree), path=b"a.c")])

@@ -17,7 +17,7 @@ from typing import IO, cast
 
 from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
-from runtimeimg.stores.layout.files import open_file
+from runtimeimg.hostfile import open_file
 
 MAX_MEMBERS = 100_000
 _MAX_HEADER = 1024 * 1024
@@ -139,7 +139,7 @@ def _scan(path: Path) -> tuple[Mapping[str, Member], Mapping[str, str]]:
                         raise InvalidDocumentError(f"archive '{path}' has more than {MAX_MEMBERS} members")
                     archive.members.clear()
                     _note(entry, length, path, members, links)
-        except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+        except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
             raise InvalidDocumentError(f"archive '{path}' is not a tar archive: {error}") from error
     return MappingProxyType(members), MappingProxyType(links)
 

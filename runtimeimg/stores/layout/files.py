@@ -15,10 +15,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from runtimeimg.budgets import MAX_DOCUMENT
-from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.errors import IntegrityError, InvalidDocumentError, UsageError
+from runtimeimg.hostfile import open_file
 from runtimeimg.oci import Descriptor, Digest, Index
 from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_INDEX
@@ -49,20 +49,6 @@ def check_marker(raw: bytes, where: str) -> None:
 def blob_name(digest: Digest) -> str:
     """Return the path of a blob within a layout; a digest holds nothing that could lead out of it."""
     return f"blobs/{digest.algorithm}/{digest.encoded}"
-
-
-def open_file(path: Path) -> IO[bytes]:
-    """Open a regular file for reading; NotFoundError when it is not there, anything else is refused."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"'{path}' does not exist") from None
-    except OSError as error:
-        raise UsageError(f"'{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise InvalidDocumentError(f"'{path}' is not a regular file")
-    return os.fdopen(fd, "rb", buffering=0)
 
 
 def read_small(path: Path) -> bytes:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import IO
 
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.hostfile import open_file
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
@@ -58,7 +59,7 @@ class LayoutBlobs:
         """Return a verified reader of a blob."""
         path = self._root / files.blob_name(descriptor.digest)
         try:
-            file = files.open_file(path)
+            file = open_file(path)
         except NotFoundError:
             raise NotFoundError(f"image '{self.name}': the layout has no blob {descriptor.digest}") from None
         return verified(file, descriptor, f"blob '{path}'")

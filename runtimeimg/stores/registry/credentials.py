@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtimeimg.errors import AuthError, InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.errors import AuthError, InvalidDocumentError, NotFoundError
+from runtimeimg.hostfile import read_file
 from runtimeimg.oci.documents import load_json
 from runtimeimg.process import find
 from runtimeimg.stores.base import StoreOptions
@@ -84,12 +85,9 @@ def _files(options: StoreOptions) -> Iterator[Path]:
 
 def _read(path: Path) -> Mapping[str, Any] | None:
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE + 1)
-    except (FileNotFoundError, NotADirectoryError):
+        raw = read_file(path, _MAX_FILE, "login file")
+    except NotFoundError:
         return None
-    except OSError as error:
-        raise UsageError(f"login file '{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error
     if len(raw) > _MAX_FILE:
         raise InvalidDocumentError(f"login file '{path}' is larger than {_MAX_FILE} bytes")
     return load_json(raw, f"login file '{path}'") if raw.strip() else {}
