@@ -6,7 +6,9 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -14,6 +16,7 @@ from typing import IO
 from runtimeimg.errors import UnavailableError
 
 _GRACE = 10.0
+_HANG_UP = 2.0
 
 
 def find(program: str, path: str | None = None) -> str | None:
@@ -75,6 +78,68 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait(_GRACE)
     if child.poll() is None:
         child.kill()
+
+
+class Dialled:
+    """A program whose standard input and output are a connection; `socket` is our end of it."""
+
+    def __init__(self, child: subprocess.Popen[bytes], ours: socket.socket, errors: IO[bytes]) -> None:
+        self.socket = ours
+        self._child = child
+        self._errors = errors
+
+    def said(self) -> str:
+        """Return the last of what the program wrote to standard error; one that has hung up is waited for."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_HANG_UP)
+        if self._errors.closed:
+            return ""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(size - 4096, 0))
+        return self._errors.read(4096).decode("utf-8", "replace")
+
+    def end(self) -> None:
+        """Hang up, and see that the program ends."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(_HANG_UP)
+        if self._child.poll() is None:
+            self._child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_HANG_UP)
+        if self._child.poll() is None:
+            self._child.kill()
+            self._child.wait()
+        self._errors.close()
+
+
+def dial(argv: Sequence[str], *, env: Mapping[str, str]) -> Dialled:
+    """Start a program to talk through it; UnavailableError when there is no such program.
+
+    It is in a session of its own: a Ctrl-C is for whoever talks through it, who may have to clean up over there.
+    """
+    ours, theirs = socket.socketpair()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by Dialled.end
+    try:
+        with theirs:
+            child = subprocess.Popen(
+                list(argv),
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=errors,
+                env=dict(env),
+                start_new_session=True,
+            )
+    except OSError as error:
+        ours.close()
+        errors.close()
+        if isinstance(error, FileNotFoundError):
+            raise UnavailableError(f"program '{argv[0]}' is not installed") from None
+        reason = (error.strerror or str(error)).lower()
+        raise UnavailableError(f"program '{argv[0]}' cannot be started: {reason}") from None
+    return Dialled(child, ours, errors)
 
 
 def redacted(argv: Sequence[str], secrets: Sequence[str] = ()) -> str:

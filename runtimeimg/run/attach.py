@@ -29,7 +29,7 @@ class Attachment:
         params = {"stream": True, "stdout": True, "stderr": True, "stdin": stdin}
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
         self._response = engine.call(
-            "POST", f"/containers/{container}/attach", params=params, headers=headers, patient=True
+            "POST", f"/containers/{container}/attach", params=params, headers=headers, endless=True
         )
         self._socket = _socket_of(self._response)
         self._tty = tty

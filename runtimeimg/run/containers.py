@@ -72,7 +72,7 @@ def start(engine: Engine, container: str) -> None:
 def wait(engine: Engine, container: str, *, removed: bool) -> requests.Response:
     """Begin to wait for the end of a container that is not started yet; the answer's body comes at its end."""
     condition = "removed" if removed else "next-exit"
-    return engine.call("POST", f"/containers/{container}/wait", params={"condition": condition}, patient=True)
+    return engine.call("POST", f"/containers/{container}/wait", params={"condition": condition}, endless=True)
 
 
 def inspect(engine: Engine, container: str) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ def _read(
         "timestamps": timestamps,
         "tail": "all" if tail is None else str(tail),
     }
-    response = engine.call("GET", f"/containers/{container.id}/logs", params=params, patient=True)
+    response = engine.call("GET", f"/containers/{container.id}/logs", params=params, endless=True)
     chunks = engine.chunks(response)
     if (found.get("Config") or {}).get("Tty"):
         return ((STDOUT, chunk) for chunk in chunks)

@@ -4,11 +4,12 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,14 @@ def tar_of(files: dict[str, bytes | str | None], mode: int = 0o755) -> bytes:
 
 
 class OwnEngine:
-    """A dockerd without network, its data in a folder that goes with it."""
+    """A dockerd without network, its data in a folder that goes with it.
 
-    def __init__(self) -> None:
+    `listener` is a socket to listen on besides, which is where it was opened, and `more` are further options.
+    """
+
+    def __init__(self, listener: socket.socket | None = None, more: Sequence[str] = ()) -> None:
+        self._listener = listener
+        self._more = tuple(more)
         # Not pytest's folder: the path of a unix socket must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="runtimeimg-dockerd-"))
         self.url = f"unix://{self.folder}/docker.sock"
@@ -73,9 +79,11 @@ class OwnEngine:
     def start(self) -> None:
         # In a network of its own: with --bridge=none dockerd removes docker0, which is the other Engine's.
         argv = [
+            *_passing_on(self._listener),
             "unshare",
             "--net",
             "dockerd",
+            *self._more,
             "--data-root",
             self.folder / "data",
             "--exec-root",
@@ -84,9 +92,10 @@ class OwnEngine:
             self.url,
         ]
         argv += ["--pidfile", self.folder / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false"]
+        passed = () if self._listener is None else (self._listener.fileno(),)
         with (self.folder / "log").open("ab") as log:
             # Out of our process group: a Ctrl-C on the tests ends it through `close` alone.
-            self.process = subprocess.Popen([*argv], stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen([*argv], stdout=log, stderr=log, start_new_session=True, pass_fds=passed)
         limit = time.monotonic() + 120
         while not self._answers():
             assert self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
@@ -145,9 +154,16 @@ class OwnEngine:
             client.import_image_from_data(tar_of(files), repository, tag, changes=changes)
 
 
-def own_engine() -> Iterator[OwnEngine]:
+def _passing_on(listener: socket.socket | None) -> list[str]:
+    """The words before a command that hand a socket over to it as systemd does."""
+    if listener is None:
+        return []
+    return ["bash", "-c", f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" -H fd:// 3<&{listener.fileno()}', "bash"]
+
+
+def own_engine(listener: socket.socket | None = None, more: Sequence[str] = ()) -> Iterator[OwnEngine]:
     """A running Engine with two images: `tiny:1` (a shell and some files) and `bare:1` (files only)."""
-    engine = OwnEngine()
+    engine = OwnEngine(listener, more)
     try:
         engine.start()
         applets: dict[str, bytes | str | None] = {f"bin/{name}": "busybox" for name in APPLETS}

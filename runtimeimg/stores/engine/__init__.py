@@ -1,5 +1,6 @@
 """Docker Engines, and podman behind the same API: the connection here, images in `images` (`docker-daemon:NAME`)."""
 
-from runtimeimg.stores.engine.connection import DEFAULT_ADDRESS, Address, Engine, find_address, quoted
+from runtimeimg.stores.engine.address import DEFAULT_ADDRESS, Address, engine_environ, find_address
+from runtimeimg.stores.engine.connection import Engine, quoted
 
-__all__ = ["DEFAULT_ADDRESS", "Address", "Engine", "find_address", "quoted"]
+__all__ = ["DEFAULT_ADDRESS", "Address", "Engine", "engine_environ", "find_address", "quoted"]

@@ -6,18 +6,17 @@ is made. Requests are named by their path in the Engine API, so that each stream
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import hashlib
 import json
+import re
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runtimeimg.errors import (
     AuthError,
-    InvalidDocumentError,
     NotFoundError,
     RemoteError,
     RuntimeimgError,
@@ -27,6 +26,9 @@ from runtimeimg.errors import (
 )
 from runtimeimg.oci import Reference
 from runtimeimg.oci.documents import load_json
+from runtimeimg.oci.reference import DEFAULT_REGISTRY
+from runtimeimg.stores.engine.address import DEFAULT_ADDRESS, Address, find_address
+from runtimeimg.stores.tls import Trust, client_context, quiet_unverified, reason
 
 if TYPE_CHECKING:
     import requests
@@ -34,85 +36,27 @@ if TYPE_CHECKING:
 
     from runtimeimg.stores.base import StoreOptions
 
-DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 OLDEST_API = "1.25"
 MAX_MESSAGE = 4 * 1024 * 1024
 """Bytes; a longer message in a stream of the Engine is refused."""
 
 _HINT = "start it (for example 'sudo systemctl start docker'), or set DOCKER_HOST to the one to use"
+_TLS_HINT = "DOCKER_TLS_VERIFY=1 asks for TLS; ca.pem, cert.pem and key.pem are in DOCKER_CERT_PATH, else in ~/.docker"
+_SSH_HINT = "see whether the docker command gets there: docker --host ADDRESS version"
+_BEHIND_SSH = "tcp://localhost:2375"
+HUB_LOGIN = "https://index.docker.io/v1/"
+PATIENCE = "RUNTIMEIMG_ENGINE_TIMEOUT"
+DEFAULT_PATIENCE = 600.0
+_told: set[str] = set()
 _BUSY = frozenset({429, 502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where an Engine listens; `certificates` is a folder of ca.pem, cert.pem and key.pem, None for no TLS."""
-
-    url: str
-    certificates: Path | None = None
-    verify: bool = True
-
-
-def docker_config_folder(environ: Mapping[str, str]) -> Path | None:
-    """Return the folder of the docker command's own settings: DOCKER_CONFIG, else ~/.docker; None without a home."""
-    if folder := environ.get("DOCKER_CONFIG"):
-        return Path(folder)
-    home = environ.get("HOME")
-    return Path(home) / ".docker" if home else None
-
-
-def find_address(environ: Mapping[str, str]) -> Address:
-    """Return the Engine's address: DOCKER_HOST, else DOCKER_CONTEXT, else the current context, else the local socket.
-
-    Raises NotFoundError for a context that does not exist and InvalidDocumentError for a broken one.
-    """
-    if host := environ.get("DOCKER_HOST"):
-        if not environ.get("DOCKER_TLS_VERIFY") and not environ.get("DOCKER_TLS"):
-            return Address(url=host)
-        folder = environ.get("DOCKER_CERT_PATH") or docker_config_folder(environ)
-        return Address(
-            url=host, certificates=Path(folder) if folder else None, verify=bool(environ.get("DOCKER_TLS_VERIFY"))
-        )
-    folder = docker_config_folder(environ)
-    name = environ.get("DOCKER_CONTEXT") or _current_context(folder)
-    if folder is None or name in {"", "default"}:
-        return Address(url=DEFAULT_ADDRESS)
-    return _context_address(folder, name)
-
-
-def _current_context(folder: Path | None) -> str:
-    if folder is None or not (folder / "config.json").is_file():
-        return ""
-    # A settings file that is no JSON is the business of whoever needs its logins; it names no context.
-    with contextlib.suppress(InvalidDocumentError, OSError):
-        name = load_json((folder / "config.json").read_bytes(), "docker's config.json").get("currentContext")
-        return name if isinstance(name, str) else ""
-    return ""
-
-
-def _context_address(folder: Path, name: str) -> Address:
-    """Read a context as the docker command keeps it: contexts/meta/SHA256/meta.json, keys under contexts/tls."""
-    key = hashlib.sha256(name.encode()).hexdigest()
-    path = folder / "contexts" / "meta" / key / "meta.json"
-    try:
-        raw = path.read_bytes()
-    except OSError:
-        raise NotFoundError(f"docker context '{name}' does not exist", hint="see 'docker context ls'") from None
-    endpoint = load_json(raw, f"docker context '{name}'").get("Endpoints", {})
-    endpoint = endpoint.get("docker") if isinstance(endpoint, Mapping) else None
-    url = endpoint.get("Host") if isinstance(endpoint, Mapping) else None
-    if not isinstance(endpoint, Mapping) or not isinstance(url, str) or not url:
-        raise InvalidDocumentError(f"docker context '{name}' names no Engine")
-    keys = folder / "contexts" / "tls" / key / "docker"
-    return Address(
-        url=url, certificates=keys if keys.is_dir() else None, verify=not endpoint.get("SkipTLSVerify", False)
-    )
 
 
 class Engine:
     """An open connection; use as a context manager. `address` is its URL, `options` those it was opened with."""
 
-    def __init__(self, client: APIClient, address: str, options: StoreOptions) -> None:
+    def __init__(self, client: APIClient, address: str, version: str, options: StoreOptions) -> None:
         self._client = client
+        self._version = version
         self.address = address
         self.options = options
 
@@ -122,16 +66,26 @@ class Engine:
         where = find_address(options.environ)
         _knock(where.url, min(options.timeout, 10.0))
         client = _client(where, OLDEST_API, options)
+        engine = cls(client, where.url, OLDEST_API, options)
         try:
-            with _translated(where.url, "version"):
-                version = str(client.version(api_version=False).get("ApiVersion", ""))
+            with engine._translated("version"):
+                found: object = client.version(api_version=False)
+            version = str(found.get("ApiVersion", "")) if isinstance(found, Mapping) else ""
         except RuntimeimgError as error:
-            raise UnavailableError(f"no Docker Engine answers at '{where.url}': {error}", hint=_HINT) from None
-        finally:
             client.close()
-        if not version:
+            message = f"no Docker Engine answers at '{where.url}': {error}"
+            raise UnavailableError(message, hint=error.hint or _HINT) from None
+        except BaseException:
+            client.close()
+            raise
+        if not re.fullmatch(r"[0-9]{1,3}\.[0-9]{1,3}", version):
+            client.close()
             raise UnavailableError(f"what answers at '{where.url}' is not a Docker Engine", hint=_HINT)
-        return cls(_client(where, version, options), where.url, options)
+        engine._version = version
+        if where.fallback and where.url not in _told:
+            _told.add(where.url)
+            options.progress.line(f"no Docker Engine at '{DEFAULT_ADDRESS}': the one at '{where.url}' is used")
+        return engine
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +99,7 @@ class Engine:
 
     def get(self, path: str, **params: object) -> Any:
         """Return the JSON that GET of `path` answers."""
-        with self.call("GET", path, params=params) as response, _translated(self.address, path):
+        with self.call("GET", path, params=params) as response, self._translated(path):
             return response.json()
 
     def call(
@@ -158,15 +112,17 @@ class Engine:
         body: object = None,
         headers: Mapping[str, str] | None = None,
         patient: bool = False,
+        endless: bool = False,
     ) -> requests.Response:
         """Send a request and return its response, not yet read; the caller closes it.
 
-        `body` is sent as JSON, `data` (bytes, a file or an iterator of bytes) as it is. `patient` waits for the
-        answer without a limit, for what takes as long as it takes: a build, a load, a pull.
+        `body` is sent as JSON, `data` (bytes, a file or an iterator of bytes) as it is. `patient` waits
+        longer from byte to byte, for what may be silent for a while: a build, a load, a pull. `endless` waits without
+        a limit, for what ends when somebody else wants it to: a container, its output.
         """
-        url = f"{self._client.base_url}/v{self._client.api_version}{path}"
-        timeout = None if patient else self.options.timeout
-        with _translated(self.address, path):
+        url = f"{self._client.base_url}/v{self._version}{path}"
+        timeout = None if endless else patience(self.options.environ) if patient else self.options.timeout
+        with self._translated(path):
             response = self._client.request(
                 method,
                 url,
@@ -184,7 +140,7 @@ class Engine:
 
     def chunks(self, response: requests.Response, size: int | None = None) -> Iterator[bytes]:
         """Yield the body of `response`, in pieces of `size` bytes or as they come; closes it at the end."""
-        with response, _translated(self.address, "stream"):
+        with response, self._translated("stream"):
             yield from response.iter_content(size)
 
     def messages(self, response: requests.Response) -> Iterator[dict[str, Any]]:
@@ -201,25 +157,39 @@ class Engine:
 
     def login_header(self, reference: Reference) -> dict[str, str]:
         """Return the header that carries the login for a pull, empty when there is none."""
-        from docker import auth
+        from runtimeimg.stores.registry.credentials import find_login
 
-        with _login_errors(reference.registry):
-            login = self._logins().resolve_authconfig(reference.registry)
-            return {"X-Registry-Auth": auth.encode_header(login).decode("ascii")} if login else {}
+        login = find_login(reference.registry, reference.repository, self.options)
+        if login is None:
+            return {}
+        server = HUB_LOGIN if reference.registry == DEFAULT_REGISTRY else reference.registry
+        fields = {"serveraddress": server, "username": login.username, "password": login.password}
+        if login.identity_token:
+            fields = {"serveraddress": server, "identitytoken": login.identity_token}
+        return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(fields).encode()).decode("ascii")}
 
-    def _logins(self) -> Any:
-        """Return the logins that the docker command would use, as the SDK reads them (helpers too)."""
-        from docker import auth
+    @contextlib.contextmanager
+    def _translated(self, path: str) -> Iterator[None]:
+        """Turn what the SDK, requests and urllib3 raise into errors of ours, with what ssh said of it."""
+        try:
+            with _translated(self.address, path):
+                yield
+        except RemoteError as error:
+            adapter = self._client.adapters.get(f"{self._client.base_url}/")
+            said = getattr(adapter, "said", lambda: "")()
+            if not said:
+                raise
+            raise RemoteError(f"{error.message}: ssh says: {said}", hint=_SSH_HINT) from None
 
-        path = self.options.authfile
-        if path is None:
-            folder = docker_config_folder(self.options.environ)
-            path = folder / "config.json" if folder else None
-        if path is None or not path.is_file():
-            return auth.AuthConfig({})
-        with path.open("rb") as file:
-            data = load_json(file.read(), f"logins '{path}'")
-        return auth.AuthConfig.load_config(None, data or {"auths": {}}, dict(self.options.environ))
+
+def patience(environ: Mapping[str, str]) -> float | None:
+    """Return the seconds without a byte that an Engine at work is given; None for no limit."""
+    text = environ.get(PATIENCE) or ""
+    if not text:
+        return DEFAULT_PATIENCE
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError(f"{PATIENCE} {text[:40]!r} is not a number of seconds", hint="0 is for no limit")
+    return float(text) or None
 
 
 def _knock(url: str, timeout: float) -> None:
@@ -244,30 +214,44 @@ def _knock(url: str, timeout: float) -> None:
 def _client(where: Address, version: str, options: StoreOptions) -> APIClient:
     from docker import APIClient
     from docker.errors import DockerException
-    from docker.tls import TLSConfig
 
+    from runtimeimg.stores.engine.transports import SshAdapter, TlsAdapter
+
+    scheme = where.url.partition("://")[0]
+    secure = where.tls and scheme in {"tcp", "http", "https"}
     try:
-        tls: TLSConfig | bool = False
-        if where.certificates is not None:
-            keys = where.certificates
-            tls = TLSConfig(
-                client_cert=(str(keys / "cert.pem"), str(keys / "key.pem")) if (keys / "cert.pem").exists() else None,
-                ca_cert=str(keys / "ca.pem") if (keys / "ca.pem").exists() else None,
-                verify=where.verify,
-            )
         client = APIClient(
-            base_url=where.url,
+            base_url=_BEHIND_SSH if scheme == "ssh" else where.url,
             version=version,
             timeout=int(options.timeout),
-            tls=tls,
-            use_ssh_client=True,
+            tls=secure,
             credstore_env=dict(options.environ),
         )
+        if scheme == "ssh":
+            client.mount(f"{client.base_url}/", SshAdapter(where.url, options.environ))
+        elif secure:
+            client.mount("https://", TlsAdapter(client_context(_trust(where))))
     except (DockerException, OSError, ValueError) as error:
         raise UsageError(f"Docker Engine address '{where.url}' cannot be used: {error}") from None
     # The SDK's session would read proxies and passwords from the process's own environment.
     client.trust_env = False
     return client
+
+
+def _trust(where: Address) -> Trust:
+    """Return whom to believe: as with the docker command, ca.pem and nobody else where there is one."""
+    if not where.verify:
+        quiet_unverified()
+    if where.certificates is None:
+        return Trust(verify=where.verify)
+    authority, certificate, key = (where.certificates / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    own = authority.exists()
+    return Trust(
+        authorities=(authority,) if own else (),
+        pairs=((certificate, key),) if certificate.exists() else (),
+        verify=where.verify,
+        alone=own,
+    )
 
 
 def _parameter(value: object) -> str:
@@ -281,16 +265,24 @@ def _translated(address: str, path: str) -> Iterator[None]:
     """Turn what the SDK, requests and urllib3 raise into errors of ours."""
     import requests
     import urllib3
-    from docker.errors import DockerException
+    from docker.errors import APIError, DockerException
 
+    silent = f"engine at '{address}' gave no answer in time ({path})"
+    longer = f"see whether it still works; {PATIENCE} sets the seconds without a byte that a build is given"
     try:
         yield
+    except APIError as error:
+        # Only the question for the version is the SDK's own: what answers may not be an Engine, or want TLS.
+        text = " ".join(str(error.explanation or error).split())[:300]
+        raise RemoteError(f"engine at '{address}' answered: {text}", hint=_TLS_HINT) from None
     except requests.exceptions.Timeout:
-        raise TransientError(f"engine at '{address}' gave no answer in time ({path})") from None
+        raise TransientError(silent, hint=longer) from None
+    except requests.exceptions.SSLError as error:
+        raise _tls_failure(address, error) from None
     except requests.exceptions.ConnectionError as error:
         # requests wraps a time-out in the middle of a body as a lost connection.
         if "timed out" in str(error):
-            raise TransientError(f"engine at '{address}' gave no answer in time ({path})") from None
+            raise TransientError(silent, hint=longer) from None
         raise RemoteError(
             f"engine at '{address}' went away", hint="see whether the Docker Engine still runs, then try again"
         ) from None
@@ -303,14 +295,18 @@ def _translated(address: str, path: str) -> Iterator[None]:
         raise RemoteError(f"engine at '{address}' cannot be talked to: {error}") from None
 
 
-@contextlib.contextmanager
-def _login_errors(registry: str) -> Iterator[None]:
-    from docker.errors import DockerException
-
-    try:
-        yield
-    except (DockerException, ValueError, KeyError, TypeError, OSError) as error:
-        raise AuthError(f"login for '{registry}' cannot be read: {error}", hint="see 'docker login'") from None
+def _tls_failure(address: str, error: Exception) -> RemoteError:
+    """Return the error for a connection that TLS refused, in OpenSSL's words."""
+    cause: object = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        # requests keeps what urllib3 raised as an argument, urllib3 the reason as an attribute.
+        inner = getattr(cause, "args", ())
+        cause = getattr(cause, "reason", None) or next((item for item in inner if isinstance(item, Exception)), None)
+    text = reason(cause) if isinstance(cause, ssl.SSLError) else str(error)
+    return RemoteError(
+        f"TLS with the engine at '{address}' failed: {text}",
+        hint=_TLS_HINT,
+    )
 
 
 def _raise_for(response: requests.Response, path: str) -> None:
