@@ -14,6 +14,7 @@ from runtimeimg.image.values import image_entries
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
+from runtimeimg.stores.missing import named
 
 FILE_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
 ENGINE_TRANSPORTS = (None, "docker-daemon")
@@ -46,9 +47,13 @@ def build(
 ) -> Built:
     """Build the plan for each platform, stamp the images and write them to every destination, tags last.
 
-    Nothing is written before all images are built. Several platforms give an index.
+    Nothing is written before all images are built, and nothing is built before every destination was asked whether it
+    can be written. Several platforms give an index.
     """
     builder.check(request)
+    targets = [open_destination(location, request.stores) for location in destinations]
+    for target in targets:
+        target.check()
     with ExitStack() as stack:
         images = []
         for platform in platforms or (request.platform,):
@@ -64,8 +69,8 @@ def build(
         if request.plan.outputs:
             result = replace(result, name=str(Reference.parse(request.plan.outputs[0]).tagged))
         written = tuple(
-            open_destination(location, request.stores).write(_ready(result, location, request, stack))
-            for location in destinations
+            target.write(_ready(result, location, request, stack))
+            for target, location in zip(targets, destinations, strict=True)
         )
     return Built(builder=builder.name, images=tuple(images), written=written)
 
@@ -111,7 +116,8 @@ def base_facts(
     if plan.base is None:
         return BaseFacts(config=ImageConfig.from_json({"os": "linux", "architecture": Platform.host().architecture}))
     try:
-        image = choose_platform(open_image(plan.base, options, exact=False), platform)
+        with named(plan.role(plan.base), plan.base):
+            image = choose_platform(open_image(plan.base, options, exact=False), platform)
     except (NotFoundError, UnavailableError, RemoteError, TransientError):
         if required:
             raise

@@ -107,6 +107,10 @@ class BuildPlan:
     supervise: bool = True
     """Whether the entrypoint starts the daemons beside the main command."""
 
+    def role(self, image: Location) -> str:
+        """Return what messages call an image of the plan."""
+        return {str(self.builder): "builder image", str(self.base): "base image"}.get(str(image), "image")
+
     @property
     def images(self) -> tuple[Location, ...]:
         """The images that copies read, the builder first, each once."""

@@ -25,7 +25,9 @@ from runtimeimg.render import render_dockerfile
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.images import engine_name, inspect
+from runtimeimg.stores.engine.refusals import pull_refusal
 from runtimeimg.stores.layout import LayoutSource
+from runtimeimg.stores.missing import named, nowhere
 from runtimeimg.stores.registry.http import may_be_plain
 from runtimeimg.stores.registry.places import push_place
 
@@ -61,7 +63,8 @@ def _build(request: BuildRequest) -> Iterator[Image]:
         folder = Path(name)
         refuse_twice_read(request)
         for location in named_images(request):
-            _fetch(buildah, location, request)
+            with named(request.plan.role(location), location):
+                _fetch(buildah, location, request)
         argv = [*buildah, "bud", "--format", "oci", "--identity-label=false"]
         argv += ["--pull=false", "--no-cache", "--force-rm"]
         argv += ["--iidfile", str(folder / "id"), *build_arguments(request)]
@@ -112,7 +115,13 @@ def _fetch(buildah: list[str], location: Location, request: BuildRequest) -> Non
     if not local and may_be_plain(push_place(location.reference, request.stores)):
         argv.append("--tls-verify=false")
     request.stores.progress.line(f"fetching {source}")
-    _checked([*argv, source], request.stores)
+    try:
+        _checked([*argv, source], request.stores)
+    except RemoteError as error:
+        refused = pull_refusal(error.message.removeprefix("buildah: "), location.reference, "buildah")
+        if location.transport is None:
+            refused = nowhere(refused, location, NotFoundError(""))
+        raise refused from error
 
 
 def _in_engine(location: Location, stores: StoreOptions) -> bool:

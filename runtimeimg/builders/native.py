@@ -22,6 +22,7 @@ from runtimeimg.image.compress import Compression
 from runtimeimg.oci import ImageConfig, Location, Platform
 from runtimeimg.stamp import configure
 from runtimeimg.stores import open_source
+from runtimeimg.stores.missing import named
 
 OPTIONS = ("compression", "level", "layer_per_copy", "link")
 _FOREIGN = ("id", "parent", "container", "container_config")  # what old Engines say of the container they committed
@@ -108,7 +109,8 @@ def _inputs(request: BuildRequest, base: Image | None, reader: Reader) -> tuple[
 
 
 def _open(location: Location, request: BuildRequest) -> Image:
-    return choose_platform(open_source(location, request.stores).open(), request.platform)
+    with named(request.plan.role(location), location):
+        return choose_platform(open_source(location, request.stores).open(), request.platform)
 
 
 def _settings(request: BuildRequest) -> Settings:

@@ -11,9 +11,11 @@ import click
 from click.core import ParameterSource
 
 from runtimeimg.cli.completion import builders
+from runtimeimg.cli.locations import platforms_of
 from runtimeimg.cli.options import (
     DEFAULT_SPEC,
     cache_dir,
+    compression_of,
     pairs,
     read_spec,
     source_date_epoch,
@@ -90,6 +92,7 @@ def command(spec: str, stores: Callable[..., StoreOptions], progress: str, **opt
     with display("quiet" if options["dry_run"] else progress) as shown:
         request = _request(loaded, plan, stores(shown), options)
         destinations = destinations_of(plan, request.stores, options)
+        _check_files(options, destinations)
         builder = choose_builder(options["builder"], request, destinations)
         if options["dry_run"]:
             _show_plan(plan, builder.name, destinations)
@@ -153,12 +156,10 @@ def _request(loaded: LoadedSpec, plan: BuildPlan, stores: StoreOptions, options:
     folder = options["workspace"] or (Path() if loaded.file.startswith("<") else Path(loaded.file).parent)
     if not folder.is_dir():
         raise UsageError(f"--workspace '{folder}' is not a folder")
-    kind, _, level = options["compression"].partition(":")
-    if kind not in {"gzip", "zstd", "none"} or (level and not level.isdecimal()):
-        raise UsageError(f"--compression {options['compression']!r} is not gzip, zstd or none, with :LEVEL at will")
+    compression = compression_of(options["compression"])
     environ = {name.lower(): value for name, value in stores.environ.items()}
     proxies = {name: environ[name] for name in PROXY_VARIABLES if environ.get(name)}
-    own = {"compression": kind, "level": level, "layer_per_copy": "true" if options["layer_per_copy"] else ""}
+    own = {**compression, "layer_per_copy": "true" if options["layer_per_copy"] else ""}
     return BuildRequest(
         plan=plan,
         stores=stores,
@@ -175,21 +176,30 @@ def _request(loaded: LoadedSpec, plan: BuildPlan, stores: StoreOptions, options:
     )
 
 
-def _single_platform(text: str | None) -> Platform | None:
-    from runtimeimg.oci import Platform
+def _check_files(options: dict[str, Any], destinations: list[Location]) -> None:
+    """Refuse files that could not be written after the build, or that would have nothing to hold."""
+    from runtimeimg.build import ENGINE_TRANSPORTS
+    from runtimeimg.stores.files import require_folder
 
-    return Platform.parse(text) if text and text != "all" and "," not in text else None
+    for option in ("iidfile", "digestfile", "metadata_file"):
+        if options[option] is not None:
+            name = option.replace("_", "-")
+            require_folder(options[option], f"--{name} '{options[option]}'")
+    if options["digestfile"] is not None and all(item.transport in ENGINE_TRANSPORTS for item in destinations):
+        raise UsageError("--digestfile: an Engine keeps no manifest digest", hint="use --iidfile, --push or -o")
+
+
+def _single_platform(text: str | None) -> Platform | None:
+    platforms = platforms_of(text) if text != "all" else ()
+    return platforms[0] if len(platforms) == 1 else None
 
 
 def _platforms(text: str | None, request: BuildRequest) -> list[Platform]:
     """Return the platforms of `--platform`; `all` are those that the base (or, for scratch, the builder) is for."""
     from runtimeimg.oci import Platform
 
-    if not text:
-        return []
     if text != "all":
-        platforms = [Platform.parse(item) for item in text.split(",")]
-        return list(dict.fromkeys(platforms))
+        return list(platforms_of(text))
     from runtimeimg.image import Image
     from runtimeimg.image.values import image_entries
     from runtimeimg.stores import open_image
@@ -221,8 +231,7 @@ def _report(built: Built, request: BuildRequest, options: dict[str, Any], *, qui
     if options["iidfile"]:
         write_atomically(options["iidfile"], f"{image_id}\n".encode())
     if options["digestfile"]:
-        if digest is None:
-            raise UsageError("--digestfile: an Engine keeps no manifest digest", hint="use --iidfile, --push or -o")
+        assert digest is not None  # checked before the build
         write_atomically(options["digestfile"], f"{digest}\n".encode())
     if options["metadata_file"]:
         text = json.dumps(metadata(built, request), indent=2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtimeimg.cli.locations import location_of, platforms_of
 from runtimeimg.cli.options import store_options
 from runtimeimg.cli.progress import MODES
 
@@ -24,12 +25,16 @@ def command(
     source: str, destination: str, platforms: str | None, progress: str, stores: Callable[..., StoreOptions]
 ) -> None:
     """Copy an image or a whole index from SOURCE to DESTINATION, unchanged."""
+    from runtimeimg.cli.destinations import destination as parsed
     from runtimeimg.cli.progress import display
-    from runtimeimg.oci import Location, Platform
+    from runtimeimg.oci.reference import DEFAULT_REGISTRY
     from runtimeimg.stores.copying import copy
 
-    wanted = tuple(Platform.parse(item) for item in platforms.split(",")) if platforms else ()
+    wanted, place = platforms_of(platforms), location_of(source)
+    (target,) = parsed(destination)
     with display(progress) as shown:
-        written = copy(Location.parse(source), Location.parse(destination), stores(shown), platforms=wanted)
+        written = copy(place, target, stores(shown), platforms=wanted)
     click.echo(f"wrote {written.name}", err=True)
+    if target.transport is None and target.reference is not None and target.reference.registry != DEFAULT_REGISTRY:
+        click.echo(f"  that is in the local Engine; its registry is docker://{target.reference.familiar}", err=True)
     click.echo(str(written.descriptor.digest) if written.descriptor else written.image_id)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtimeimg.cli.locations import location_of, platform_of
 from runtimeimg.cli.options import store_options
 from runtimeimg.cli.runoptions import run_options
 from runtimeimg.export import TARGETS
@@ -41,12 +42,12 @@ def command(
 ) -> None:
     """Write how IMAGE is run, as its labels say, as documents or commands of other tools."""
     from runtimeimg.export import export
-    from runtimeimg.oci import Location, Platform
     from runtimeimg.run import RunPlan
     from runtimeimg.run.fetch import find
 
+    location, wanted = location_of(image), platform_of(platform)
     options = run(_HERE.get(target))
-    found = find(Location.parse(image), stores(), Platform.parse(platform) if platform else None)
+    found = find(location, stores(), wanted)
     plan = RunPlan.of(found, options)
     for note in plan.notes:
         click.echo(f"runtimeimg: {note}", err=True)

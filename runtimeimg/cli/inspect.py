@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.locations import location_of, platform_of
 from runtimeimg.cli.options import format_option, image_argument, store_options
 
 if TYPE_CHECKING:
     from runtimeimg.image import Image
+    from runtimeimg.oci import Location, Platform
     from runtimeimg.stores import StoreOptions
 
 
@@ -26,14 +28,14 @@ def command(
 ) -> None:
     """Show the config, the decoded runtime graph, the layers and the base of IMAGE."""
     from runtimeimg.image import choose_platform
-    from runtimeimg.oci import Location, Platform
     from runtimeimg.stores import open_image
 
+    location, wanted = location_of(image), platform_of(platform)
     if provenance:
-        _show_provenance(image, platform, output_format, stores())
+        _show_provenance(location, wanted, output_format, stores())
         return
-    found = open_image(Location.parse(image), stores(), exact=False)
-    chosen = choose_platform(found, Platform.parse(platform) if platform else None)
+    found = open_image(location, stores(), exact=False)
+    chosen = choose_platform(found, wanted)
     described = describe(chosen)
     if output_format == "json":
         click.echo(json.dumps(described, indent=2, ensure_ascii=False))
@@ -41,23 +43,22 @@ def command(
         _show(described)
 
 
-def _show_provenance(image: str, platform: str | None, output_format: str, stores: StoreOptions) -> None:
+def _show_provenance(image: Location, platform: Platform | None, output_format: str, stores: StoreOptions) -> None:
     """Print the Dockerfile.runtime with the digests of its images, or that and the plan as JSON."""
     from runtimeimg import provenance
     from runtimeimg.cli.progress import printable
     from runtimeimg.errors import NotFoundError, UsageError
     from runtimeimg.image import Image, choose_platform
-    from runtimeimg.oci import Location, Platform
+    from runtimeimg.oci import Location
     from runtimeimg.stores import open_image
 
-    location = Location.parse(image)
-    if location.reference is None or location.transport not in {None, "docker"}:
+    if image.reference is None or image.transport not in {None, "docker"}:
         raise UsageError(f"image '{image}' is not in a registry, which alone keeps provenance")
-    found = open_image(Location(transport="docker", reference=location.reference), stores)
-    chosen = choose_platform(found, Platform.parse(platform) if platform else None)
+    found = open_image(Location(transport="docker", reference=image.reference), stores)
+    chosen = choose_platform(found, platform)
     documents = [chosen.manifest, None if isinstance(found, Image) else found.index]
     for document in documents:
-        kept = provenance.read(location.reference, document.digest, stores) if document is not None else None
+        kept = provenance.read(image.reference, document.digest, stores) if document is not None else None
         if kept is not None:
             break
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runtimeimg.cli.completion import images, specs
-from runtimeimg.errors import UsageError
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.progress import Progress
@@ -55,6 +55,7 @@ def store_options(command: F) -> F:
             from runtimeimg.progress import Silent
             from runtimeimg.stores import StoreOptions
 
+            _check_files(authfile, ca_file)
             return StoreOptions(
                 environ=dict(os.environ),
                 authfile=authfile,
@@ -67,6 +68,27 @@ def store_options(command: F) -> F:
         return command(*args, stores=make, **kwargs)
 
     return in_place_of(command, with_stores, _STORE_OPTIONS)
+
+
+def _check_files(authfile: Path | None, ca_file: Path | None) -> None:
+    """Refuse files that are not what they are given as, whether or not a registry will be asked."""
+    import ssl
+
+    from runtimeimg.oci.documents import load_json
+
+    try:
+        if authfile is not None:
+            load_json(authfile.read_bytes(), f"--authfile '{authfile}'")
+        if ca_file is not None:
+            ssl.create_default_context(cafile=ca_file)
+    except FileNotFoundError:
+        name = f"--authfile '{authfile}'" if authfile and not authfile.exists() else f"--ca-file '{ca_file}'"
+        raise NotFoundError(f"{name} does not exist") from None
+    except ssl.SSLError:
+        raise InvalidDocumentError(f"--ca-file '{ca_file}' holds no certificate in PEM") from None
+    except OSError as error:
+        name = f"file '{error.filename or ca_file}'"
+        raise UsageError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 spec_argument = click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=specs)
@@ -96,6 +118,15 @@ def pairs(values: Iterable[str], option: str) -> dict[str, str]:
             raise UsageError(f"{option} {key!r} holds a line break or another control character")
         result[key] = value
     return result
+
+
+def compression_of(text: str) -> dict[str, str]:
+    """Return `KIND[:LEVEL]` as options of a builder; UsageError for what there is not."""
+    from runtimeimg.image.compress import Compression
+
+    kind, _, level = text.partition(":")
+    Compression.parse(kind, level or None)
+    return {"compression": kind, **({"level": level} if level else {})}
 
 
 def source_date_epoch() -> int | None:

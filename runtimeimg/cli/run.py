@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.locations import location_of
 from runtimeimg.cli.options import store_options
 from runtimeimg.cli.runoptions import run_options
 from runtimeimg.errors import RuntimeimgError
@@ -125,10 +126,9 @@ def own_faults() -> Iterator[None]:
 
 def _image(text: str, runtime: str, stores: Callable[..., StoreOptions], *, load: bool) -> Image:
     from runtimeimg.cli.progress import display
-    from runtimeimg.oci import Location
     from runtimeimg.run.fetch import fetch, find
 
-    location = Location.parse(text)
+    location = location_of(text)
     if not load:
         return find(location, _options_of(runtime, stores()))
     with display("auto") as shown:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtimeimg.cli.locations import location_of
 from runtimeimg.cli.options import image_argument, pairs, read_spec, store_options
 from runtimeimg.errors import UsageError
 
@@ -49,7 +50,7 @@ def command(
 
     from runtimeimg import stamp as stamping
     from runtimeimg.build import map_images
-    from runtimeimg.oci import Location
+    from runtimeimg.cli.destinations import destination
     from runtimeimg.stores import open_destination, open_image
 
     if spec is not None and graph is not None:
@@ -57,7 +58,8 @@ def command(
     if spec is None and graph is None and not label and not annotation:
         raise UsageError("there is nothing to stamp", hint="pass --spec, --graph, --label or --annotation")
     options = stores()
-    source = Location.parse(image)
+    source = location_of(image)
+    targets = [item for text in outputs for item in destination(text)] or [_in_place(source)]
     plan = None
     if spec is not None:
         from runtimeimg.plan import resolve
@@ -79,7 +81,7 @@ def command(
         return stamping.apply(configured, stamp)
 
     stamped = map_images(open_image(source, options), change)
-    for target in [Location.parse(text) for text in outputs] or [_in_place(source)]:
+    for target in targets:
         written = open_destination(target, options).write(stamped)
         click.echo(f"wrote {written.name}", err=True)
         click.echo(str(written.descriptor.digest) if written.descriptor else written.image_id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.options import compression_of
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def compose_step(compression: str, **options: Any) -> None:
     from runtimeimg.step import compose, prepare
 
     with _reported(options) as (files, progress):
-        native = _native_options(compression)
+        native = compression_of(compression)
         inputs = _inputs(options, built_directory=options["output_directory"])
         target = _target(options, progress)
         stores = target.stores
@@ -176,13 +177,6 @@ def _output_stores(reference: Reference, progress: Progress, *, insecure: bool) 
 
     hosts = frozenset({reference.registry}) if insecure else frozenset()
     return StoreOptions(environ=dict(os.environ), plain_http=hosts, progress=progress)
-
-
-def _native_options(compression: str) -> dict[str, str]:
-    kind, _, level = compression.partition(":")
-    if kind not in {"gzip", "zstd", "none"} or (level and not level.isdecimal()):
-        raise UsageError(f"--compression {compression!r} is not gzip, zstd or none, with :LEVEL at will")
-    return {"compression": kind, **({"level": level} if level else {})}
 
 
 def _boolean(text: str, option: str) -> bool:

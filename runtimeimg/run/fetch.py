@@ -6,10 +6,11 @@ import posixpath
 import re
 from dataclasses import replace
 
-from runtimeimg.errors import NotFoundError, UnavailableError
+from runtimeimg.errors import NotFoundError
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.oci import Location, Platform, Reference
 from runtimeimg.stores import StoreOptions, open_source
+from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
 
 
@@ -18,24 +19,7 @@ def find(location: Location, options: StoreOptions, platform: Platform | None = 
 
     An image of the Engine is only as exact as the Engine tells at once, which is all that running it needs.
     """
-    try:
-        return _find(location, options, platform)
-    except UnavailableError:
-        # Nothing is to be run here: without an Engine a bare name is the registry's.
-        if location.transport is not None:
-            raise
-        return _find(replace(location, transport="docker"), options, platform)
-
-
-def _find(location: Location, options: StoreOptions, platform: Platform | None) -> Image:
-    if location.transport in {None, "docker-daemon"}:
-        try:
-            return choose_platform(DaemonSource(location, options, exact=False).open(), platform)
-        except NotFoundError:
-            if location.transport == "docker-daemon":
-                raise
-    elsewhere = replace(location, transport="docker") if location.transport is None else location
-    return choose_platform(open_source(elsewhere, options).open(), platform)
+    return choose_platform(open_source(location, options, exact=False).open(), platform)
 
 
 def fetch(location: Location, options: StoreOptions) -> Image:
@@ -44,7 +28,10 @@ def fetch(location: Location, options: StoreOptions) -> Image:
     A bare name is the Engine's own image where it has one, else the registry's. An image of a layout or archive is
     loaded under a name made from its path, unless the Engine has the very same one already.
     """
-    image = _find(location, options, None)
+    if location.transport is None:
+        with Engine.connect(options):  # what is to run needs one, whatever a registry has
+            pass
+    image = find(location, options)
     if image.image_id is not None:
         return image
     same = Location(transport="docker-daemon", image_id=str(image.config.digest))

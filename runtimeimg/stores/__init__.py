@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtimeimg.errors import NotFoundError, UnavailableError, UsageError
+from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.oci import Location
 from runtimeimg.stores.base import Destination, Source, StoreOptions, Written
 
@@ -100,8 +100,12 @@ class BareName:
 
         try:
             return DaemonSource(self._location, self._options, exact=self._exact).open()
-        except (UnavailableError, NotFoundError):
+        except (UnavailableError, NotFoundError) as local:
+            from runtimeimg.stores.missing import nowhere
             from runtimeimg.stores.registry import RegistrySource
 
             assert self._location.reference is not None
-            return RegistrySource(self._location.reference, self._options).open()
+            try:
+                return RegistrySource(self._location.reference, self._options).open()
+            except (NotFoundError, RemoteError, TransientError) as remote:
+                raise nowhere(remote, self._location, local) from remote

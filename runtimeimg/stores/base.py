@@ -65,5 +65,8 @@ class Destination(Protocol):
     def name(self) -> str:
         """What messages call it, transport included."""
 
+    def check(self) -> None:
+        """Raise now what `write` would raise for want of a place or a permission; nothing is left behind."""
+
     def write(self, image: Image | ImageIndex) -> Written:
         """Write all blobs, then the manifests, and last the name: an error on the way leaves the old name as it was."""

@@ -15,11 +15,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from runtimeimg.errors import NotFoundError, RuntimeimgError
+from runtimeimg.errors import NotFoundError, RuntimeimgError, UsageError
 
 _PREFIX = ".runtimeimg-"
 _SUFFIX = ".tmp"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def require_folder(target: Path, what: str) -> None:
+    """Raise NotFoundError or UsageError when `target` could not be written for want of its folder or of a right."""
+    folder = target.parent
+    if not folder.exists():
+        raise NotFoundError(f"{what} cannot be written: folder '{folder}' does not exist")
+    if not folder.is_dir():
+        raise UsageError(f"{what} cannot be written: '{folder}' is not a folder")
+    if target.is_dir():
+        raise UsageError(f"{what} cannot be written: '{target}' is a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{what} cannot be written: folder '{folder}' does not let you")
 
 
 class AtomicFile:

@@ -9,12 +9,14 @@ from typing import Any
 
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.shell import SHELL, no_shell
-from runtimeimg.errors import NotFoundError, RemoteError
+from runtimeimg.errors import NotFoundError, RemoteError, TransientError
 from runtimeimg.oci import Location, Platform
 from runtimeimg.progress import Progress
 from runtimeimg.spec import patterns
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.images import engine_name, inspect
+from runtimeimg.stores.engine.refusals import pull_refusal
+from runtimeimg.stores.missing import named, nowhere
 
 _MOVING = frozenset({"Downloading", "Extracting"})
 _LAYER_DONE = frozenset({"Pull complete", "Already exists"})
@@ -30,20 +32,29 @@ def named_images(request: BuildRequest) -> tuple[Location, ...]:
 def fetch(engine: Engine, request: BuildRequest) -> None:
     """Pull the images that the request's policy wants pulled; NotFoundError for one that is not to be had."""
     for image in named_images(request):
-        name = engine_name(image)
-        found = inspect(engine, name)
-        fits = found is not None and _fits(found, request.platform)
-        local_only = image.transport == "docker-daemon" or image.image_id is not None
-        if fits and (request.pull != "always" or local_only):
-            continue
-        if local_only or request.pull == "never":
-            raise NotFoundError(
-                f"image '{name}' for {request.platform} is not in the Docker Engine"
-                if found is not None
-                else f"image '{name}' is not in the Docker Engine",
-                hint=None if local_only else "pulling is turned off",
-            )
+        with named(request.plan.role(image), image):
+            _fetch(engine, image, request)
+
+
+def _fetch(engine: Engine, image: Location, request: BuildRequest) -> None:
+    name = engine_name(image)
+    found = inspect(engine, name)
+    fits = found is not None and _fits(found, request.platform)
+    local_only = image.transport == "docker-daemon" or image.image_id is not None
+    if fits and (request.pull != "always" or local_only):
+        return
+    absent = NotFoundError(
+        f"image '{name}' for {request.platform} is not in the Docker Engine"
+        if found is not None
+        else f"image '{name}' is not in the Docker Engine",
+        hint=None if local_only else "pulling is turned off",
+    )
+    if local_only or request.pull == "never":
+        raise absent
+    try:
         _pull(engine, image, request)
+    except (NotFoundError, RemoteError, TransientError) as refused:
+        raise nowhere(refused, image, absent) if image.transport is None and found is None else refused from refused
 
 
 def preflight(engine: Engine, request: BuildRequest) -> None:
@@ -87,22 +98,26 @@ def _fits(found: Mapping[str, Any], platform: Platform | None) -> bool:
 def _pull(engine: Engine, image: Location, request: BuildRequest) -> None:
     assert image.reference is not None
     reference = image.reference.tagged
-    response = engine.call(
-        "POST",
-        "/images/create",
-        params={
-            "fromImage": f"{reference.familiar.partition('@')[0].removesuffix(f':{reference.tag}')}",
-            "tag": str(reference.digest) if reference.digest else reference.tag,
-            "platform": str(request.platform) if request.platform else None,
-        },
-        headers=engine.login_header(reference),
-        patient=True,
-    )
+    headers = engine.login_header(reference)
+    try:
+        response = engine.call(
+            "POST",
+            "/images/create",
+            params={
+                "fromImage": f"{reference.familiar.partition('@')[0].removesuffix(f':{reference.tag}')}",
+                "tag": str(reference.digest) if reference.digest else reference.tag,
+                "platform": str(request.platform) if request.platform else None,
+            },
+            headers=headers,
+            patient=True,
+        )
+    except (NotFoundError, RemoteError, TransientError) as error:
+        raise pull_refusal(error.message.removeprefix("engine: "), reference, "the Engine") from error
     request.stores.progress.line(f"pulling {reference.familiar}")
     for message in engine.messages(response):
         request.stores.progress.event(message)
-        if error := message.get("error"):
-            raise RemoteError(f"image '{reference.familiar}' cannot be pulled: {error}")
+        if said := message.get("error"):
+            raise pull_refusal(str(said), reference, "the Engine")
         _show(request.stores.progress, message, reference.familiar)
 
 

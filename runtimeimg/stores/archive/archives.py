@@ -19,7 +19,7 @@ from runtimeimg.stores.archive.docker import loadable, open_docker_archive
 from runtimeimg.stores.archive.index import TarIndex
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, Contents, contents
-from runtimeimg.stores.files import atomic_file
+from runtimeimg.stores.files import atomic_file, require_folder
 from runtimeimg.stores.layout import files, named_entry, open_entry, parse_index
 from runtimeimg.stores.verify import CHUNK, verified
 
@@ -87,6 +87,10 @@ class ArchiveDestination:
         self.name = str(location)
         self._docker = location.transport == "docker-archive"
         self._tags = _repo_tags(location.tag) if self._docker else ()
+
+    def check(self) -> None:
+        """Ask for the folder of the file."""
+        require_folder(self._path, f"archive '{self._path}'")
 
     def write(self, image: Image | ImageIndex) -> Written:
         """Write the archive beside its place, then put it there.

@@ -102,6 +102,10 @@ class DaemonDestination:
         """The name with its transport."""
         return f"docker-daemon:{self._tag}"
 
+    def check(self) -> None:
+        """Ask whether the Engine answers."""
+        Engine.connect(self._options).close()
+
     def write(self, image: Image | ImageIndex) -> Written:
         """Put the image into the Engine under the name; of an index, the image for this machine's platform."""
         chosen = image if isinstance(image, Image) else choose_platform(image, None)

@@ -16,6 +16,7 @@ from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, contents
+from runtimeimg.stores.files import require_folder
 from runtimeimg.stores.layout import files
 from runtimeimg.stores.opening import Blobs, open_document, open_top, read_manifest
 from runtimeimg.stores.parallel import Stopped, for_each
@@ -80,6 +81,11 @@ class LayoutDestination:
         self._options = options
         self._root = Path(location.path)
         self.name = str(location)
+
+    def check(self) -> None:
+        """Ask for the nearest folder that is there."""
+        there = next(path for path in (self._root, *self._root.absolute().parents) if path.exists())
+        require_folder(there / "oci-layout", f"layout '{self._root}'")
 
     def write(self, image: Image | ImageIndex) -> Written:
         """Write all blobs, then `index.json`: until then the layout says what it said before."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from dataclasses import replace
 
-from runtimeimg.errors import UsageError
+from runtimeimg.errors import RuntimeimgError, UsageError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Descriptor, Reference
 from runtimeimg.stores.base import StoreOptions, Written
@@ -29,6 +31,23 @@ class RegistryDestination:
         self._client = client_for(place, options, timing or Timing())
         self._access = Access.push(place.repository)
         self.name = f"docker://{self._reference}"
+
+    def check(self) -> None:
+        """Ask the registry for leave to push: an upload is begun and called off (distribution-spec, "Push")."""
+        request = Request(
+            method="POST",
+            url=f"/v2/{self._repository}/blobs/uploads/",
+            access=self._access,
+            what=f"a push to '{self._repository}'",
+            ok=(202,),
+            headers={"Content-Length": "0"},
+        )
+        response = self._client.request(request)
+        drain(response)
+        with contextlib.suppress(RuntimeimgError):  # a registry that cannot call it off forgets it in time
+            session = self._client.location(response, self._client.absolute(request.url))
+            cancel = replace(request, method="DELETE", url=session, ok=(200, 202, 204, 404, 405), headers={})
+            drain(self._client.attempt(cancel))
 
     def write(self, image: Image | ImageIndex) -> Written:
         """Write what is missing, then the manifests by digest, and when all that is confirmed, the tag."""
