@@ -90,7 +90,7 @@ BAD = {
     "bad tag": (["build", "SPEC", "-t", "Web"], 2, "lower case"),
     "tag with digest": (["build", "SPEC", "-t", "web@sha256:" + "a" * 64], 2, "digest"),
     "bad platform": (["build", "SPEC", "--platform", "a/b/c/d"], 2, "os/architecture"),
-    "bad compression": (["build", "SPEC", "--compression", "lzma"], 2, "gzip, zstd or none"),
+    "bad compression": (["build", "SPEC", "--compression", "lzma"], 2, "known are gzip, zstd and none"),
     "bad workspace": (["build", "SPEC", "--workspace", "/nowhere"], 2, "not a folder"),
     "unknown builder": (["build", "SPEC", "--builder", "podman"], 4, "installed are"),
     "graph file missing": (["stamp", "oci:/nowhere:1", "--graph", "/nowhere"], 3, "/nowhere"),
