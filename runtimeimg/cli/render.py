@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING
 import click
 
 from runtimeimg.cli.options import pairs, read_spec, spec_argument, store_options
+from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
+    from runtimeimg.plan import BuildPlan
+    from runtimeimg.spec import LoadedSpec
     from runtimeimg.stores import StoreOptions
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("render")
 @spec_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; standard output by default.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write, or a folder for file and context; standard output by default.",
+)
+@click.option("--context", type=FOLDER, help="Folder to write with Dockerfile.runtime and the files that it copies.")
+@click.option("--workspace", type=FOLDER, help="Folder of $(workspace); the spec's by default.")
 @click.option("--stamped", is_flag=True, help="Add the stamp as instructions, for any other builder to carry out.")
 @click.option("--builder-image", metavar="REF", help="Image to copy from, in place of spec.builder.image.")
 @click.option("--label", multiple=True, metavar="K=V", help="Label to add.")
@@ -28,6 +40,8 @@ if TYPE_CHECKING:
 def command(
     spec: str,
     output: Path | None,
+    context: Path | None,
+    workspace: Path | None,
     stamped: bool,
     builder_image: str | None,
     label: tuple[str, ...],
@@ -37,24 +51,63 @@ def command(
 ) -> None:
     """Write the Dockerfile.runtime of SPEC (build.yaml by default, - for standard input)."""
     from runtimeimg.plan import Facts, resolve
-    from runtimeimg.render import render_dockerfile
 
     loaded = read_spec(spec)
     facts = Facts(builder_image=builder_image, labels=pairs(label, "--label"), env=pairs(env, "--env"))
     plan = resolve(loaded.spec, facts)
-    instructions = None
-    if stamped:
-        from runtimeimg.build import base_facts
-        from runtimeimg.stamp import stamp_instructions, stamp_of
-
-        base = base_facts(plan, stores(), required=False)
-        instructions = stamp_instructions(
-            plan, stamp_of(plan, base_digest=base.digest, graph_format=graph_format), base.config
-        )
-    text = render_dockerfile(plan, stamp=instructions)
+    text = _text(plan, stores(), graph_format if stamped else None)
+    folder = _folder(output, context)
+    if folder is not None:
+        _write_context(folder, text, loaded, plan, workspace)
+        return
     if output is None:
         click.echo(text, nl=False)
     else:
         from runtimeimg.stores.files import write_atomically
 
         write_atomically(output, text.encode())
+    _tell_of_context(plan)
+
+
+def _text(plan: BuildPlan, stores: StoreOptions, graph_format: str | None) -> str:
+    """Return the Dockerfile, with the stamp as instructions where a format of the graph is given."""
+    from runtimeimg.render import render_dockerfile
+
+    if graph_format is None:
+        return render_dockerfile(plan)
+    from runtimeimg.build import base_facts
+    from runtimeimg.stamp import stamp_instructions, stamp_of
+
+    base = base_facts(plan, stores, required=False)
+    stamp = stamp_of(plan, base_digest=base.digest, graph_format=graph_format)
+    return render_dockerfile(plan, stamp=stamp_instructions(plan, stamp, base.config))
+
+
+def _folder(output: Path | None, context: Path | None) -> Path | None:
+    """Return the folder that a context goes to: that of `--context`, or `-o` where it is one."""
+    if context is not None and output is not None:
+        raise UsageError("-o and --context are both given; --context writes Dockerfile.runtime too")
+    return context or (output if output is not None and output.is_dir() else None)
+
+
+def _write_context(folder: Path, text: str, loaded: LoadedSpec, plan: BuildPlan, workspace: Path | None) -> None:
+    from runtimeimg.builders import BuildRequest
+    from runtimeimg.builders.context import DOCKERFILE
+    from runtimeimg.builders.contextfolder import write
+    from runtimeimg.builders.sources import find_all_sources
+    from runtimeimg.stores import StoreOptions
+
+    root = workspace or (Path() if loaded.file.startswith("<") else Path(loaded.file).parent)
+    request = BuildRequest(plan=plan, stores=StoreOptions(), workspace=root.resolve(), place=loaded.place)
+    write(folder, text, find_all_sources(request))
+    click.echo(f"wrote {folder}; to build it: docker build -f {folder / DOCKERFILE} {folder}", err=True)
+
+
+def _tell_of_context(plan: BuildPlan) -> None:
+    """Say where a Dockerfile alone is not all that its builder needs."""
+    from runtimeimg.render import context_paths
+
+    prefixes = dict.fromkeys(f"{item.prefix}/" for item in context_paths(plan))
+    if prefixes:
+        click.echo(f"runtimeimg: the Dockerfile copies {' and '.join(prefixes)} from its build context", err=True)
+        click.echo("  --context DIR writes both, for docker build and others to build", err=True)

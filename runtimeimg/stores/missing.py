@@ -32,11 +32,11 @@ def as_role(error: RuntimeimgError, role: str, location: Location) -> Runtimeimg
 def nowhere(remote: RuntimeimgError, location: Location, local: RuntimeimgError) -> RuntimeimgError:
     """Return the error for a bare name: what the Engine (`local`) and what the registry said, in one."""
     engine = "the Docker Engine does not have it" if isinstance(local, NotFoundError) else "no Docker Engine answers"
-    said = remote.message
-    if isinstance(remote, NotFoundError):
-        said, hint = remote.hint or said, None
+    said, hint = remote.message, remote.hint
+    if isinstance(remote, NotFoundError) and said.endswith("' does not exist") and hint is not None:
+        said, hint = hint, None  # which registry was asked and what it has not
     else:
-        hint = remote.hint
+        said = said.replace(f"image '{location}' is", "it is", 1)
     return same_kind(remote, f"image '{location}' was not found: {engine}, and {said}", path_hint(location) or hint)
 
 
