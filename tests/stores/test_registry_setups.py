@@ -241,9 +241,7 @@ def test_short_names_are_searched_for(stack: ExitStack, tmp_path: Path) -> None:
         found = choose_platform(open_image(Location.parse(name), options), None)
         assert found.to_manifest().raw == made.to_manifest().raw
         assert found.name == f"docker://{second}/team/app:1"
-    with pytest.raises(
-        NotFoundError, match=rf"it is in none of the registries .*: {first}, {second}"
-    ):
+    with pytest.raises(NotFoundError, match=rf"it is in none of the registries .*: {first}, {second}"):
         open_image(Location.parse("other:1"), options)
     path = write_conf(
         tmp_path, f'unqualified-search-registries = ["{first}", "{second}"]\nshort-name-mode = "enforcing"'
