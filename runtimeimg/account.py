@@ -16,6 +16,8 @@ class Account:
     read_bytes: int = 0
     existing_blobs: int = 0
     cache_hits: int = 0
+    sizes: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Bytes of images that were looked at on the way, by name, and how they count: `stored` or `unpacked`."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, **counts: int) -> None:
@@ -23,6 +25,12 @@ class Account:
         with self._lock:
             for name, count in counts.items():
                 setattr(self, name, getattr(self, name) + count)
+
+    def saw(self, name: str, size: tuple[int, str] | None) -> None:
+        """Note the size of an image that was opened anyway."""
+        if size is not None:
+            with self._lock:
+                self.sizes[name] = size
 
     def to_json(self) -> dict[str, int]:
         """Return the counters by their camelCase names."""

@@ -15,7 +15,11 @@ class Progress(Protocol):
         """Pass on a machine-readable message of a builder as it came."""
 
     def start(self, key: str, label: str, total: int | None) -> None:
-        """Begin to show a transfer; `total` is its bytes, None when not known."""
+        """Begin to show a transfer; `total` is its bytes, None when not known.
+
+        `label` says what is done with which image, and last with which part of it: transfers whose labels differ in
+        their last word alone may be shown as one.
+        """
 
     def advance(self, key: str, count: int) -> None:
         """Note that `count` further bytes of a transfer have moved."""

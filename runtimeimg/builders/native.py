@@ -19,6 +19,7 @@ from runtimeimg.compose.sources import FolderSource, ImageSource, Source
 from runtimeimg.errors import RuntimeimgError, UsageError
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.image.compress import Compression
+from runtimeimg.image.values import stored_size
 from runtimeimg.oci import ImageConfig, Location, Platform
 from runtimeimg.stamp import configure
 from runtimeimg.stores import open_source
@@ -110,7 +111,9 @@ def _inputs(request: BuildRequest, base: Image | None, reader: Reader) -> tuple[
 
 def _open(location: Location, request: BuildRequest) -> Image:
     with named(request.plan.role(location), location):
-        return choose_platform(open_source(location, request.stores).open(), request.platform)
+        image = choose_platform(open_source(location, request.stores).open(), request.platform)
+    request.stores.account.saw(str(location), stored_size(image))
+    return image
 
 
 def _settings(request: BuildRequest) -> Settings:

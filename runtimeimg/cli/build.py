@@ -237,10 +237,10 @@ def _report(built: Built, request: BuildRequest, options: dict[str, Any], *, qui
         text = json.dumps(metadata(built, request), indent=2)
         write_atomically(options["metadata_file"], f"{text}\n".encode())
     if not quiet:
-        for item in built.written:
-            click.echo(f"wrote {item.name} ({item.descriptor.digest if item.descriptor else item.image_id})", err=True)
-        if built.builder == "native":
-            click.echo(_account_line(request), err=True)
+        from runtimeimg.cli.summary import summary
+
+        for line in summary(built, request):
+            click.echo(line, err=True)
     click.echo(digest or image_id)
 
 
@@ -267,14 +267,3 @@ def metadata(built: Built, request: BuildRequest) -> dict[str, Any]:
         ],
         "moved": request.stores.account.to_json(),
     }
-
-
-def _account_line(request: BuildRequest) -> str:
-    from runtimeimg.cli.progress import human_size
-
-    account = request.stores.account
-    return (
-        f"downloaded {human_size(account.downloaded_bytes)}, uploaded {human_size(account.uploaded_bytes)}, "
-        f"mounted {human_size(account.mounted_bytes)}; {account.existing_blobs} blobs were there, "
-        f"{account.cache_hits} cache hits"
-    )

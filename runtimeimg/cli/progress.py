@@ -6,14 +6,19 @@ import json
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from runtimeimg.cli.phases import Phases, human_size
 from runtimeimg.progress import Silent
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.console import Group
+    from rich.live import Live
 
+__all__ = ["MODES", "Display", "display", "human_size", "printable"]
+
+SILENCE = 10.0
+"""Seconds after which plain lines tell again of a transfer that goes on."""
 MODES = ("auto", "tty", "plain", "quiet", "rawjson")
 
 
@@ -29,31 +34,41 @@ class Display(Silent):
 
 
 class Plain(Display):
-    """A line a message; transfers are told when they end."""
+    """A line a message; a transfer is told when it ends, and while it lasts every ten seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[str, float, int]] = {}
+        self._phases = Phases()
+        self._told: dict[str, float] = {}
 
     def line(self, text: str) -> None:
         """Print a line."""
         with self._lock:
             print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
 
-    def start(self, key: str, label: str, total: int | None) -> None:  # noqa: ARG002 - Progress's signature
+    def start(self, key: str, label: str, total: int | None) -> None:
         """Remember when a transfer began."""
-        self._running[key] = (label, time.monotonic(), 0)
+        self._told[key] = time.monotonic()
+        self._phases.start(key, label, total, self._told[key])
 
     def advance(self, key: str, count: int) -> None:
-        """Count the bytes of a transfer."""
-        label, began, done = self._running.get(key, ("", time.monotonic(), 0))
-        self._running[key] = (label, began, done + count)
+        """Count the bytes of a transfer, and tell of a long one."""
+        now = time.monotonic()
+        phase = self._phases.advance(key, count)
+        if phase is not None and now - self._told.get(phase.title, phase.began) >= SILENCE:
+            self._told[phase.title] = now
+            self.line(f"{phase.title}: {', '.join(filter(None, phase.facts(now)))}")
 
     def done(self, key: str, note: str = "") -> None:
         """Print what a transfer moved and how long it took."""
-        label, began, count = self._running.pop(key, (key, time.monotonic(), 0))
-        said = note or f"{human_size(count)} in {time.monotonic() - began:.1f} s"
-        self.line(f"{label}: {said}")
+        label, began, count = self._phases.part(key)
+        self._phases.done(key, note, time.monotonic())
+        if note:
+            self.line(f"{label}: {note}")
+            return
+        seconds = time.monotonic() - began
+        speed = f", {human_size(count / seconds)}/s" if seconds >= 1 else ""
+        self.line(f"{label}: {human_size(count)} in {seconds:.1f} s{speed}")
 
 
 class RawJson(Plain):
@@ -83,52 +98,54 @@ class RawJson(Plain):
 
 
 class Terminal(Display):
-    """Bars for transfers below the lines of the builder."""
+    """A line for each phase and image, below the lines of the builder; what has ended stays."""
 
     def __init__(self) -> None:
-        self._bars: Bars | None = None
-        self._tasks: dict[str, TaskID] = {}
+        self._live: Live | None = None
+        self._phases = Phases()
 
     def __enter__(self) -> Self:
         """Begin to draw."""
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bars
+        from rich.live import Live
 
-        columns: Any = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        self._bars = Bars(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
-        self._bars.start()
+        console = Console(stderr=True)
+        self._live = Live(
+            get_renderable=self._drawn, console=console, refresh_per_second=8, vertical_overflow="visible"
+        )
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop drawing; what was drawn stays."""
-        if self._bars is not None:
-            self._bars.stop()
+        if self._live is not None:
+            self._live.stop()
+
+    def _drawn(self) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        # The last column stays free: some terminals wrap a line that fills it.
+        width = (self._live.console.width if self._live is not None else 80) - 1
+        lines = self._phases.lines(time.monotonic(), width)
+        return Group(*(Text(printable(line), no_wrap=True, overflow="crop") for line in lines))
 
     def line(self, text: str) -> None:
-        """Print a line above the bars, as it is: no markup, no colours of ours."""
-        if self._bars is not None:
-            self._bars.console.print(printable(text), markup=False, highlight=False)
+        """Print a line above the phases, as it is: no markup, no colours of ours."""
+        if self._live is not None:
+            self._live.console.print(printable(text), markup=False, highlight=False)
 
     def start(self, key: str, label: str, total: int | None) -> None:
-        """Add a bar."""
-        if self._bars is not None:
-            from rich.markup import escape
-
-            self._tasks[key] = self._bars.add_task(escape(label), total=total, note="")
+        """Begin a transfer of a phase."""
+        self._phases.start(key, label, total, time.monotonic())
 
     def advance(self, key: str, count: int) -> None:
-        """Move a bar."""
-        if self._bars is not None and key in self._tasks:
-            self._bars.advance(self._tasks[key], count)
+        """Count the bytes of a transfer."""
+        self._phases.advance(key, count)
 
     def done(self, key: str, note: str = "") -> None:
-        """Fill a bar."""
-        if self._bars is None or key not in self._tasks:
-            return
-        task = self._tasks[key]
-        total = next((item.total for item in self._bars.tasks if item.id == task), None)
-        self._bars.update(task, completed=total or 1, total=total or 1, note=note)
+        """End a transfer."""
+        self._phases.done(key, note, time.monotonic())
 
 
 def display(mode: str) -> Display:
@@ -149,12 +166,3 @@ def printable(text: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", lambda match: match[0].replace("\x1b", "\0"), text)
     text = "".join(" " if c == "\t" else c for c in text if c in "\t\0" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
     return text.replace("\0", "\x1b")
-
-
-def human_size(count: float) -> str:
-    """Return a number of bytes in decimal units, as `docker images` shows them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

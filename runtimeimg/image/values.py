@@ -138,6 +138,13 @@ def choose_platform(found: Image | ImageIndex, platform: Platform | None) -> Ima
     raise NotFoundError(f"image '{found.name}' has nothing for {wanted}", hint=f"it holds {there}")
 
 
+def stored_size(image: Image) -> tuple[int, str] | None:
+    """Return the bytes of an image's layers as a registry or layout stores them; None where an Engine has some."""
+    if any(layer.origin is not None and layer.origin.store == "engine" for layer in image.layers):
+        return None
+    return sum(layer.descriptor.size for layer in image.layers), "stored"
+
+
 def is_image(manifest: Manifest) -> bool:
     """Tell whether a manifest is an image's (its config is one), not another artifact's."""
     return manifest.config.media_type in CONFIGS

@@ -14,7 +14,7 @@ from runtimeimg.oci import Location, Platform
 from runtimeimg.progress import Progress
 from runtimeimg.spec import patterns
 from runtimeimg.stores.engine import Engine
-from runtimeimg.stores.engine.images import engine_name, inspect
+from runtimeimg.stores.engine.images import engine_name, inspect, unpacked_size
 from runtimeimg.stores.engine.refusals import pull_refusal
 from runtimeimg.stores.missing import named, nowhere
 
@@ -40,6 +40,8 @@ def _fetch(engine: Engine, image: Location, request: BuildRequest) -> None:
     name = engine_name(image)
     found = inspect(engine, name)
     fits = found is not None and _fits(found, request.platform)
+    if found is not None:
+        request.stores.account.saw(str(image), unpacked_size(found))
     local_only = image.transport == "docker-daemon" or image.image_id is not None
     if fits and (request.pull != "always" or local_only):
         return

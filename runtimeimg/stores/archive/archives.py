@@ -121,7 +121,7 @@ class ArchiveDestination:
     def _write_blob(self, pending: AtomicFile, name: str, blob: Blob) -> None:
         descriptor, progress = blob.descriptor, self._options.progress
         key = f"write {descriptor.digest}"
-        progress.start(key, f"write {descriptor.digest.short}", descriptor.size)
+        progress.start(key, f"write {self.name} {descriptor.digest.short}", descriptor.size)
         _write_header(pending.file, name, descriptor.size)
         with blob.open() as reader:
             while chunk := reader.read(CHUNK):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -44,6 +44,7 @@ class DaemonSource:
             found = inspect(engine, engine_name(self._location))
             if found is None:
                 raise NotFoundError(f"image '{engine_name(self._location)}' is not in the Docker Engine")
+            self._options.account.saw(str(self._location), unpacked_size(found))
             return read_image(engine, found, self.name, exact=self._exact)
 
 
@@ -63,6 +64,12 @@ def inspect(engine: Engine, name: str) -> engineconfig.Inspection | None:
     except NotFoundError:
         return None
     return found
+
+
+def unpacked_size(found: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Return the bytes of an inspected image, and that they count unpacked; None where the Engine tells none."""
+    size = found.get("Size")
+    return (size, "unpacked") if isinstance(size, int) and size > 0 else None
 
 
 def read_image(engine: Engine, found: engineconfig.Inspection, name: str, *, exact: bool = True) -> Image:
@@ -115,6 +122,7 @@ class DaemonDestination:
                 image_id = self._tag_only(engine, chosen.image_id)
             else:
                 image_id = self._load(engine, chosen)
+            self._options.account.saw(self.name, unpacked_size(inspect(engine, image_id) or {}))
             if before is not None and before["Id"] != image_id:
                 _remove_replaced(engine, str(before["Id"]))
         return Written(name=self.name, image_id=image_id)

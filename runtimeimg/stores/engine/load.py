@@ -70,7 +70,7 @@ def _archive(engine: Engine, what: Load) -> Iterator[bytes]:
     for layer, name in list(zip(layers, names, strict=True))[what.present :]:
         if name not in sent:
             sent.add(name)
-            yield from _layer(engine, name, layer)
+            yield from _layer(engine, what, name, layer)
     yield bytes(2 * _BLOCK)
 
 
@@ -78,7 +78,7 @@ def _config_name(config: ImageConfig) -> str:
     return f"{config.digest.encoded}.json"
 
 
-def _layer(engine: Engine, name: str, layer: Layer) -> Iterator[bytes]:
+def _layer(engine: Engine, what: Load, name: str, layer: Layer) -> Iterator[bytes]:
     progress, key = engine.options.progress, f"load {layer.diff_id}"
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(layer.open())
@@ -86,7 +86,7 @@ def _layer(engine: Engine, name: str, layer: Layer) -> Iterator[bytes]:
         if layer_compression(layer.descriptor.media_type) == "zstd":
             # Engines before 23.0 do not know it, and the header of the entry wants the size beforehand.
             reader, size = _unpacked(stack, reader, engine.options.environ.get("TMPDIR"))
-        progress.start(key, f"loading {layer.diff_id.short}", size)
+        progress.start(key, f"load {what.tag} {layer.diff_id.short}", size)
         yield _header(name, size)
         moved = 0
         while chunk := reader.read(_CHUNK):

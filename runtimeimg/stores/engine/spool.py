@@ -174,7 +174,7 @@ class _Stream(io.RawIOBase):
 
 def _progressing(engine: Engine, image: EngineImage) -> Iterator[bytes]:
     progress, key = image.options.progress, f"save {image.image_id}"
-    progress.start(key, f"reading {image.image_id[7:19]} from the Engine", None)
+    progress.start(key, f"read docker-daemon: {image.image_id[7:19]}", None)
     response = engine.call("GET", f"/images/{quoted(image.image_id)}/get", patient=True)
     for chunk in engine.chunks(response, _CHUNK):
         progress.advance(key, len(chunk))

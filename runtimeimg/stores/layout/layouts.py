@@ -105,7 +105,7 @@ class LayoutDestination:
     def _write_blob(self, blob: Blob, stop: threading.Event) -> None:
         descriptor, progress = blob.descriptor, self._options.progress
         key = f"write {descriptor.digest}"
-        progress.start(key, f"write {descriptor.digest.short}", descriptor.size)
+        progress.start(key, f"write {self.name} {descriptor.digest.short}", descriptor.size)
         if files.has_blob(self._root, descriptor):
             self._options.account.add(existing_blobs=1)
             progress.done(key, "exists")

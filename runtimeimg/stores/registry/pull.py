@@ -159,6 +159,7 @@ class Download:
         self._client = client
         self._descriptor = descriptor
         self._what = f"{kind[:-1]} {descriptor.digest}"
+        self._place = f"{client.registry}/{repository}"
         self._url = f"/v2/{repository}/{kind}/{descriptor.digest}"
         self._access = Access.pull(repository)
         self._accept = {"Accept": accept} if accept else {}
@@ -251,7 +252,7 @@ class Download:
     def _note(self, count: int) -> None:
         if self._counted and not self._begun:
             self._begun = True
-            label = f"pull {self._descriptor.digest.short}"
+            label = f"pull {self._place} {self._descriptor.digest.short}"
             self._client.options.progress.start(self._key, label, self._descriptor.size)
         self._offset += count
         self._unreported += count

@@ -68,7 +68,9 @@ class RegistryDestination:
     def _write_blob(self, blob: Blob, stop: threading.Event) -> None:
         descriptor, options = blob.descriptor, self._client.options
         key = f"push {descriptor.digest}"
-        options.progress.start(key, f"push {descriptor.digest.short}", descriptor.size)
+        options.progress.start(
+            key, f"push {self._client.registry}/{self._repository} {descriptor.digest.short}", descriptor.size
+        )
         if self._has_blob(descriptor):
             options.account.add(existing_blobs=1)
             options.progress.done(key, "exists")

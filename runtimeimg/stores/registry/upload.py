@@ -208,7 +208,8 @@ class Upload:
 
     def _restart_progress(self) -> None:
         descriptor = self._blob.descriptor
-        self._client.options.progress.start(self._key, f"push {descriptor.digest.short}", descriptor.size)
+        label = f"push {self._client.registry}/{self._repository} {descriptor.digest.short}"
+        self._client.options.progress.start(self._key, label, descriptor.size)
 
 
 class _TooLarge(Exception):  # noqa: N818 - it only carries the error from one way of sending to the next
