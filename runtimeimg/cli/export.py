@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ _HERE = {"compose": ".", "docker": ".", "podman": "."}
 @run_options
 @click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="What to write.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; of quadlets, the folder.")
+@click.option("--image", "called", metavar="NAME", help="What the image is called where the document is used.")
 @click.option("--service", is_flag=True, help="Add a Service for the ports of a pod or deployment.")
 @click.option("--read-only", is_flag=True, help="Make the root file system of a pod or deployment read-only.")
 @click.option("--platform", help="Platform to take of an index; this machine's by default.")
@@ -35,6 +37,7 @@ def command(
     run: Callable[[str | None], RunOptions],
     target: str,
     output: Path | None,
+    called: str | None,
     service: bool,
     read_only: bool,
     platform: str | None,
@@ -42,13 +45,18 @@ def command(
 ) -> None:
     """Write how IMAGE is run, as its labels say, as documents or commands of other tools."""
     from runtimeimg.export import export
+    from runtimeimg.export.images import image_for
+    from runtimeimg.oci import Reference
     from runtimeimg.run import RunPlan
     from runtimeimg.run.fetch import find
 
     location, wanted = location_of(image), platform_of(platform)
+    name = Reference.parse(called).familiar if called is not None else image_for(location, target)
     options = run(_HERE.get(target))
     found = find(location, stores(), wanted)
     plan = RunPlan.of(found, options)
+    own = plan.image
+    plan = replace(plan, image=name)
     for note in plan.notes:
         click.echo(f"runtimeimg: {note}", err=True)
     if output is not None and target == "systemd-quadlet":
@@ -56,7 +64,7 @@ def command(
 
         files = {output / name: text for name, text in quadlets(plan).items()}
     else:
-        uid = _user_number(plan, found, stores()) if target in {"pod", "deployment"} else None
+        uid = _user_number(replace(plan, image=own), found, stores()) if target in {"pod", "deployment"} else None
         text = export(plan, target, service=service, read_only=read_only, uid=uid)
         if output is None:
             click.echo(text, nl=False)

@@ -21,6 +21,7 @@ from runtimeimg.errors import RuntimeimgError
 if TYPE_CHECKING:
     from runtimeimg.cli.attached import Printer
     from runtimeimg.image import Image
+    from runtimeimg.oci import Location
     from runtimeimg.run import Publish, RunOptions, RunPlan
     from runtimeimg.run.bodies import Manner
     from runtimeimg.run.session import Outcome, Session
@@ -85,11 +86,14 @@ def command(
 
     with own_faults():
         options = run(str(Path.cwd()))
-        found = _image(image, runtime, stores, load=not dry_run)
+        location = location_of(image)
+        found = _image(location, runtime, stores, load=not dry_run)
         plan = RunPlan.of(found, options)
         if dry_run:
             from runtimeimg.export.commandline import command_lines
 
+            click.echo(_loading(location), nl=False)
+            plan = replace(plan, image=_name_there(location))
             click.echo(command_lines(plan, runtime, detach=detach, keep=not remove), nl=False)
             return
         say = _silent if quiet else _say
@@ -124,11 +128,26 @@ def own_faults() -> Iterator[None]:
         raise
 
 
-def _image(text: str, runtime: str, stores: Callable[..., StoreOptions], *, load: bool) -> Image:
+def _name_there(location: Location) -> str:
+    """Return what the image is called in the Engine where it runs."""
+    from runtimeimg.run.fetch import engine_reference
+
+    return location.image_id or engine_reference(location).familiar
+
+
+def _loading(location: Location) -> str:
+    """Return the command line that brings a layout's or archive's image into the Engine, empty for a name."""
+    import shlex
+
+    if location.reference is not None or location.image_id is not None:
+        return ""
+    return f"runtimeimg copy {shlex.quote(str(location))} docker-daemon:{_name_there(location)}\n"
+
+
+def _image(location: Location, runtime: str, stores: Callable[..., StoreOptions], *, load: bool) -> Image:
     from runtimeimg.cli.progress import display
     from runtimeimg.run.fetch import fetch, find
 
-    location = location_of(text)
     if not load:
         return find(location, _options_of(runtime, stores()))
     with display("auto") as shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtimeimg.errors import UsageError
@@ -14,14 +15,26 @@ TARGETS = ("pod", "deployment", "compose", "docker", "podman", "systemd-quadlet"
 __all__ = ["TARGETS", "export"]
 
 
+def with_image(plan: RunPlan, target: str) -> RunPlan:
+    """Return `plan` with its image called as a document for `target` may call it."""
+    from runtimeimg.export.images import image_for
+    from runtimeimg.oci import Location
+
+    if plan.image.startswith("sha256:"):
+        return plan
+    return replace(plan, image=image_for(Location.parse(plan.image), target))
+
+
 def export(
     plan: RunPlan, target: str, *, service: bool = False, read_only: bool = False, uid: int | None = None
 ) -> str:
     """Return `plan` in the form of `target`, one of TARGETS.
 
     `service` adds a Service to a pod or deployment, `read_only` makes their root file systems read-only, and `uid` is
-    the number of the image's user where its name does not tell it. Raises UsageError for what a target cannot express.
+    the number of the image's user where its name does not tell it. Raises UsageError for what a target cannot express,
+    and for an image that its reader cannot get.
     """
+    plan = with_image(plan, target)
     if target not in {"pod", "deployment"} and (service or read_only):
         raise UsageError(f"a Service and a read-only root file system are for pods and deployments, not for {target}")
     match target:
