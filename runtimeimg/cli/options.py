@@ -125,7 +125,10 @@ def compression_of(text: str) -> dict[str, str]:
     from runtimeimg.image.compress import Compression
 
     kind, _, level = text.partition(":")
-    Compression.parse(kind, level or None)
+    try:
+        Compression.parse(kind, level or None)
+    except UsageError as error:
+        raise UsageError(f"--compression {text!r}: {error.message}", hint=error.hint) from None
     return {"compression": kind, **({"level": level} if level else {})}
 
 
