@@ -201,6 +201,5 @@ def _ports(ports: Iterable[int]) -> tuple[str, ...]:
 
 def _merged_set(config: ImageConfig, key: str, names: Iterable[str]) -> dict[str, Any] | None:
     """Return the config's set (a map to empty objects) with `names` added, sorted; None when it is empty."""
-    there = config.config.get(key)
-    merged = {**(there if isinstance(there, Mapping) else {}), **{name: {} for name in names}}
+    merged = {**config.names(key), **{name: {} for name in names}}
     return dict(sorted(merged.items())) or None

@@ -60,6 +60,7 @@ class NativeBuilder:
 def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
     base = _open(request.plan.base, request) if request.plan.base is not None else None
     if base is not None:
+        base.config.check()
         _refuse_triggers(base)
     settings = _settings(request)
     with Reader(cache=cache, account=request.stores.account, folder=folder) as reader:

@@ -10,6 +10,7 @@ import click
 
 from runtimeimg.cli.locations import location_of, platform_of
 from runtimeimg.cli.options import format_option, image_argument, store_options
+from runtimeimg.text import json_escaped
 
 if TYPE_CHECKING:
     from runtimeimg.image import Image
@@ -38,7 +39,7 @@ def command(
     chosen = choose_platform(found, wanted)
     described = describe(chosen)
     if output_format == "json":
-        click.echo(json.dumps(described, indent=2, ensure_ascii=False))
+        click.echo(json_escaped(json.dumps(described, indent=2, ensure_ascii=False)))
     else:
         _show(described)
 
@@ -46,11 +47,11 @@ def command(
 def _show_provenance(image: Location, platform: Platform | None, output_format: str, stores: StoreOptions) -> None:
     """Print the Dockerfile.runtime with the digests of its images, or that and the plan as JSON."""
     from runtimeimg import provenance
-    from runtimeimg.cli.progress import printable
     from runtimeimg.errors import NotFoundError, UsageError
     from runtimeimg.image import Image, choose_platform
     from runtimeimg.oci import Location
     from runtimeimg.stores import open_image
+    from runtimeimg.text import printable
 
     if image.reference is None or image.transport not in {None, "docker"}:
         raise UsageError(f"image '{image}' is not in a registry, which alone keeps provenance")
@@ -64,7 +65,7 @@ def _show_provenance(image: Location, platform: Platform | None, output_format: 
     else:
         raise NotFoundError(f"image '{image}' has no provenance in its registry")
     if output_format == "json":
-        click.echo(json.dumps(kept.to_json(), indent=2, ensure_ascii=False))
+        click.echo(json_escaped(json.dumps(kept.to_json(), indent=2, ensure_ascii=False)))
     else:
         click.echo("\n".join(printable(line) for line in provenance.show(kept).splitlines()))
 
@@ -74,6 +75,7 @@ def describe(image: Image) -> dict[str, Any]:
     from runtimeimg import runtimegraph
     from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
 
+    image.config.check()
     labels = image.config.labels
     graph = runtimegraph.decode(labels)
     return {
@@ -143,7 +145,7 @@ def _show(described: dict[str, Any]) -> None:
 
 
 def _rows(rows: list[tuple[str, object]], indent: str = "") -> None:
-    from runtimeimg.cli.progress import printable
+    from runtimeimg.text import printable
 
     shown = [(name, str(value)) for name, value in rows if value]
     width = max((len(name) for name, _ in shown), default=0)

@@ -13,6 +13,7 @@ import click
 
 from runtimeimg import __version__
 from runtimeimg.errors import BuildFailed, RuntimeimgError
+from runtimeimg.text import message as shown
 
 # name: (module under runtimeimg.cli, what `--help` says of it)
 COMMANDS = {
@@ -85,7 +86,7 @@ def main() -> NoReturn:
         sys.stdout.flush()
         code = returned if isinstance(returned, int) else 0
     except click.ClickException as error:
-        error.show()
+        _show_usage(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("runtimeimg: interrupted; nothing was left behind", err=True)
@@ -102,26 +103,41 @@ def main() -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        click.echo(f"runtimeimg: internal error: {type(error).__name__}: {error}", err=True)
+        _say(f"runtimeimg: internal error: {type(error).__name__}: {error}")
         click.echo("  this is a fault of runtimeimg; run again with --debug for the traceback", err=True)
         code = 1
     sys.exit(code)
 
 
+def _show_usage(error: click.ClickException) -> None:
+    """Print what is wrong with the command line, as click does."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        click.echo(context.get_usage(), err=True)
+        if context.command.get_help_option(context) is not None:
+            click.echo(f"Try '{context.command_path} {context.help_option_names[0]}' for help.\n", err=True)
+    _say(f"Error: {error.format_message()}")
+
+
 def show_error(error: RuntimeimgError) -> None:
     """Print an error for people: what is wrong, the failing step with its last lines, and what to do."""
-    click.echo(f"runtimeimg: {error}" if "\n" not in str(error) else str(error), err=True)
+    _say(f"runtimeimg: {error}" if "\n" not in str(error) else str(error))
     if isinstance(error, BuildFailed):
         if error.origin:
-            click.echo(f"  from {error.origin}", err=True)
+            _say(f"  from {error.origin}")
         if error.step:
-            click.echo(f"  step: {error.step}", err=True)
+            _say(f"  step: {error.step}")
         for line in error.output:
-            click.echo(f"  | {line}", err=True)
+            _say(f"  | {line}")
         if error.log:
-            click.echo(f"  the whole log is in {error.log}", err=True)
+            _say(f"  the whole log is in {error.log}")
     if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+        _say(f"  {error.hint}")
+
+
+def _say(text: str) -> None:
+    """Print a message; what it quotes of images, registries and documents may hold anything."""
+    click.echo(shown(text), err=True)
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's signature

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from runtimeimg.cli.phases import Phases, human_size
 from runtimeimg.progress import Silent
+from runtimeimg.text import json_escaped, printable, without_userinfo
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -44,7 +45,7 @@ class Plain(Display):
     def line(self, text: str) -> None:
         """Print a line."""
         with self._lock:
-            print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
+            print(printable(without_userinfo(text)), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """Remember when a transfer began."""
@@ -76,7 +77,7 @@ class RawJson(Plain):
 
     def _emit(self, **data: object) -> None:
         with self._lock:
-            print(json.dumps(data), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
+            print(json_escaped(without_userinfo(json.dumps(data))), file=sys.stderr, flush=True)  # noqa: T201 - the command line prints
 
     def line(self, text: str) -> None:
         """Print nothing: `event` has the message."""
@@ -133,7 +134,7 @@ class Terminal(Display):
     def line(self, text: str) -> None:
         """Print a line above the phases, as it is: no markup, no colours of ours."""
         if self._live is not None:
-            self._live.console.print(printable(text), markup=False, highlight=False)
+            self._live.console.print(printable(without_userinfo(text)), markup=False, highlight=False)
 
     def start(self, key: str, label: str, total: int | None) -> None:
         """Begin a transfer of a phase."""
@@ -154,15 +155,3 @@ def display(mode: str) -> Display:
         mode = "tty" if sys.stderr.isatty() else "plain"
     kinds: dict[str, type[Display]] = {"tty": Terminal, "plain": Plain, "quiet": Display, "rawjson": RawJson}
     return kinds[mode]()
-
-
-def printable(text: str) -> str:
-    """Return `text` without control characters that would move a terminal's cursor or change its state.
-
-    Colours (SGR sequences) of a builder's output stay.
-    """
-    import re
-
-    text = re.sub(r"\x1b\[[0-9;]*m", lambda match: match[0].replace("\x1b", "\0"), text)
-    text = "".join(" " if c == "\t" else c for c in text if c in "\t\0" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
-    return text.replace("\0", "\x1b")

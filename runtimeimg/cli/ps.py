@@ -59,7 +59,7 @@ def _described(run: Run) -> dict[str, Any]:
 
 
 def _show(runs: list[dict[str, Any]]) -> None:
-    from runtimeimg.cli.progress import printable
+    from runtimeimg.text import printable
 
     rows = [("NAME", "IMAGE", "STATUS", "URLS")]
     for run in runs:

@@ -227,7 +227,7 @@ def _attend(session: Session, manner: Manner, printer: Printer, plan: RunPlan, s
 
 def _report(outcome: Outcome, printer: Printer, plan: RunPlan, say: Callable[[str], None]) -> None:
     """Say which daemon ended the run, with its last lines where they were kept apart."""
-    from runtimeimg.cli.progress import printable
+    from runtimeimg.text import printable
 
     for dead in outcome.dead:
         say(f"daemon '{dead.daemon.name}' ended with exit code {dead.code}, and so did the rest; its last lines:")
@@ -242,7 +242,7 @@ def _table(ports: tuple[Publish, ...], say: Callable[[str], None], end: str = "\
     """Print the services with their URLs; a terminal in raw mode wants a carriage return in `end`."""
     rows = [(port.service or "-", port.container_port, url(port)) for port in ports]
     if rows and say is not _silent:
-        from runtimeimg.cli.progress import printable
+        from runtimeimg.text import printable
 
         widths = [max(len(row[column]) for row in [*rows, _HEAD]) for column in range(2)]
         for first, second, third in [_HEAD, *rows]:

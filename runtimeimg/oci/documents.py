@@ -157,6 +157,26 @@ class ImageConfig(Document):
             raise InvalidDocumentError(f"{key} of the image config is not a list of strings")
         return tuple(value)
 
+    def names(self, key: str) -> Mapping[str, Any]:
+        """Return a set of the execution parameters (ExposedPorts, Volumes), a map to empty objects."""
+        value = self.config.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise InvalidDocumentError(f"{key} of the image config is not an object")
+        return value
+
+    def check(self) -> None:
+        """Raise InvalidDocumentError for execution parameters of other types than config.md says."""
+        for key in ("Env", "Entrypoint", "Cmd", "OnBuild"):
+            self.strings(key)
+        for key in ("ExposedPorts", "Volumes"):
+            self.names(key)
+        for key in ("User", "WorkingDir", "StopSignal"):
+            if not isinstance(self.config.get(key) or "", str):
+                raise InvalidDocumentError(f"{key} of the image config is not a text")
+        _ = (self.labels, self.history, self.diff_ids)
+
     def with_config(self, **changes: Any) -> Self:
         """Return a config whose execution parameters have these replaced; None removes one."""
         config = {**self.config, **changes}

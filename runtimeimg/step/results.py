@@ -21,6 +21,7 @@ from runtimeimg.errors import (
     UsageError,
 )
 from runtimeimg.step.delivery import Outcome
+from runtimeimg.text import without_userinfo
 
 MAX_MESSAGE = 900
 """Bytes of an error message as JSON, in which form it travels: a container's termination message holds all results of
@@ -85,7 +86,7 @@ def message(error: BaseException) -> str:
         parts += [part for part in (error.step, *error.output[-3:]) if part]
     if isinstance(error, RuntimeimgError) and error.hint:
         parts.append(error.hint)
-    line = re.sub(r"\s+", " ", "; ".join(parts)).strip()
+    line = re.sub(r"\s+", " ", without_userinfo("; ".join(parts))).strip()
     line = "".join(character if character.isprintable() else "?" for character in line)
     return shortened(line, MAX_MESSAGE)
 
