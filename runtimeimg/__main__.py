@@ -1,6 +1,6 @@
 """`python -m runtimeimg` is the command line."""
 
-from runtimeimg.cli.main import main
+from runtimeimg.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -13,8 +13,9 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,32 @@ class Cache:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._base = root / VERSION
+
+    @classmethod
+    def open(cls, root: Path | None, say: Callable[[str], None] = lambda _: None) -> Cache | None:
+        """Return a cache that can be believed, None where there is none; `say` is told why.
+
+        What somebody else could have written is not believed: the folder must be ours and nobody else's to write to.
+        It is made, and kept, for the user alone.
+        """
+        if root is None:
+            return None
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = root.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                why = "it is a symlink or a file"
+            elif status.st_uid != os.geteuid():
+                why = "it belongs to another user"
+            elif status.st_mode & 0o022:
+                why = f"others may write to it; empty it and say 'chmod 700 {root}'"
+            else:
+                root.chmod(0o700)
+                return cls(root)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+        say(f"cache '{root}' is not used: {why}")
+        return None
 
     def get(self, kind: str, key: str) -> bytes | None:
         """Return a file's bytes, None when it is not there; bytes that do not match their checksum are not there."""
@@ -90,9 +117,25 @@ class Cache:
     @contextlib.contextmanager
     def work_folder(self) -> Iterator[Path]:
         """Return a context whose value is a folder on the cache's file system, removed when it is left."""
-        with tempfile.TemporaryDirectory(dir=self._folder()) as name, (Path(name) / _LOCK).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        self._sweep()
+        with contextlib.ExitStack() as stack:
+            name, lock = self._locked_folder()
+            stack.callback(os.close, lock)
+            stack.callback(shutil.rmtree, name, ignore_errors=True)
             yield Path(name)
+
+    def _locked_folder(self) -> tuple[str, int]:
+        """Return a new folder and the descriptor of its lock; one that a cleaner took for abandoned is given up."""
+        while True:
+            name = tempfile.mkdtemp(dir=self._folder())
+            try:
+                lock = os.open(f"{name}/{_LOCK}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return name, lock
+            os.close(lock)
 
     def info(self) -> CacheInfo:
         """Return what there is."""
@@ -107,11 +150,7 @@ class Cache:
 
         What processes that were killed left behind goes too; what others work on stays.
         """
-        for path in self._abandoned():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        self._sweep()
         found = sorted(self._files(), key=lambda item: (item[2].st_mtime_ns, str(item[1])))
         left = sum(status.st_size for _, _, status in found)
         removed = 0
@@ -123,6 +162,14 @@ class Cache:
                 left -= status.st_size
                 removed += status.st_size
         return removed
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed left behind."""
+        for path in self._abandoned():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _folder(self) -> Path:
         folder = self._base / "tmp"
@@ -152,6 +199,10 @@ class Cache:
         descriptor, name = tempfile.mkstemp(dir=self._folder())
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not os.fstat(descriptor).st_nlink:
+                raise FileNotFoundError(
+                    name
+                )  # taken for abandoned before it was locked; what it was for is done without
             yield Path(name)
         finally:
             os.close(descriptor)

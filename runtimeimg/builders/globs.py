@@ -43,7 +43,7 @@ def _found(copy: Copy, request: BuildRequest) -> Iterator[str]:
         yield from (source.name for source in find_all_sources(request))
         return
     image = choose_platform(open_source(copy.image, request.stores).open(), request.platform)
-    cache = Cache(request.cache_dir) if request.cache_dir is not None and not request.no_cache else None
+    cache = None if request.no_cache else Cache.open(request.cache_dir)
     try:
         yield from matches(image, copy.source, cache=cache, account=request.stores.account)
     except NotFoundError:

@@ -47,7 +47,7 @@ class NativeBuilder:
     def build(self, request: BuildRequest) -> Iterator[Image]:
         """Return a context whose value is the image; its new layers are files that are gone when it is left."""
         self.check(request)
-        cache = Cache(request.cache_dir) if request.cache_dir is not None and not request.no_cache else None
+        cache = None if request.no_cache else Cache.open(request.cache_dir, request.stores.progress.line)
         try:
             with _work_folder(cache) as folder:
                 image = _compose(request, cache, folder)

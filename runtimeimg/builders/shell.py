@@ -15,7 +15,7 @@ def require_shell(image: Image, request: BuildRequest) -> None:
     """Refuse an image without a shell when the plan has daemons; the image's layers are read for that, once."""
     if not request.plan.needs_shell:
         return
-    cache = Cache(request.cache_dir) if request.cache_dir is not None and not request.no_cache else None
+    cache = None if request.no_cache else Cache.open(request.cache_dir)
     if not has_file(image, SHELL, cache=cache, account=request.stores.account):
         raise no_shell(request)
 

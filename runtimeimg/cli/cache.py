@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from runtimeimg.cli.options import cache_dir, format_option
+from runtimeimg.errors import UsageError
 
 
 @click.group("cache")
@@ -21,7 +23,7 @@ def info(output_format: str) -> None:
     from runtimeimg.cache import Cache
     from runtimeimg.cli.progress import human_size
 
-    found = Cache(cache_dir()).info()
+    found = Cache(_folder()).info()
     if output_format == "json":
         data = {"folder": str(found.root), "files": dict(found.files), "sizes": dict(found.sizes), "size": found.size}
         click.echo(json.dumps(data, indent=2))
@@ -39,4 +41,11 @@ def prune(keep: int) -> None:
     from runtimeimg.cache import Cache
     from runtimeimg.cli.progress import human_size
 
-    click.echo(f"removed {human_size(Cache(cache_dir()).prune(keep * 1_000_000))}", err=True)
+    click.echo(f"removed {human_size(Cache(_folder()).prune(keep * 1_000_000))}", err=True)
+
+
+def _folder() -> Path:
+    folder = cache_dir()
+    if folder is None:
+        raise UsageError("there is no folder for a cache", hint="set HOME or XDG_CACHE_HOME")
+    return folder

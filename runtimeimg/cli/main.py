@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import NoReturn
 import click
 
 from runtimeimg import __version__
+from runtimeimg.cli.start import end_now
 from runtimeimg.errors import BuildFailed, RuntimeimgError
 from runtimeimg.text import message as shown
 
@@ -76,11 +78,13 @@ def cli(debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with the right exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
     # pydantic looks through all installed packages for plugins of its own when it is imported; we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     debug = "--debug" in sys.argv[1:]
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _interrupted)
         # Without its standalone mode click returns the code of an early exit instead of raising it.
         returned = cli.main(prog_name="runtimeimg", standalone_mode=False)
         sys.stdout.flush()
@@ -89,8 +93,11 @@ def main() -> NoReturn:
         _show_usage(error)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("runtimeimg: interrupted; nothing was left behind", err=True)
-        code = 130
+        click.echo("runtimeimg: interrupted", err=True)
+        # Everything was tidied up on the way here; threads that still wait for somebody are not waited for.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(130)
     except BrokenPipeError:
         # The reader went away (`| head`): stop quietly, and keep the interpreter from flushing into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -140,5 +147,8 @@ def _say(text: str) -> None:
     click.echo(shown(text), err=True)
 
 
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's signature
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's signature
+    """Tidy up and end; whoever asks a second time gets the end at once."""
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, end_now)
     raise KeyboardInterrupt

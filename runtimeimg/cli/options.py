@@ -142,8 +142,12 @@ def source_date_epoch() -> int | None:
     return int(text)
 
 
-def cache_dir() -> Path:
-    """Return the folder where caches live (XDG_CACHE_HOME, else ~/.cache)."""
+def cache_dir() -> Path | None:
+    """Return the folder where caches live (XDG_CACHE_HOME, else ~/.cache); None where nobody has a home."""
     base = os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "runtimeimg"
+    if base and Path(base).is_absolute():
+        return Path(base) / "runtimeimg"
+    try:
+        return Path.home() / ".cache" / "runtimeimg"
+    except RuntimeError:  # no HOME, and a user without a name
+        return None

@@ -21,6 +21,7 @@ from runtimeimg.errors import (
     UsageError,
 )
 from runtimeimg.step.delivery import Outcome
+from runtimeimg.stores.files import write_atomically
 from runtimeimg.text import without_userinfo
 
 MAX_MESSAGE = 900
@@ -67,10 +68,9 @@ class ResultFiles:
             if path is None:
                 continue
             try:
-                path.write_text(text, encoding="utf-8", errors="replace")
-            except OSError as error:
-                why = (error.strerror or str(error)).lower()
-                raise RuntimeimgError(f"result file '{path}' cannot be written: {why}") from error
+                write_atomically(path, text.encode("utf-8", "replace"))
+            except RuntimeimgError as error:
+                raise RuntimeimgError(f"result file {error.message}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -78,16 +79,22 @@ def atomic_file(target: Path, *, folder: Path | None = None) -> Iterator[AtomicF
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path`, replacing what is there; a symbolic link is followed, its target replaced.
+    """Write `data` to `path`, replacing the name: what a symbolic link there leads to stays as it is.
 
-    What is there and is no regular file (`/dev/stdout`, a pipe) is written to as it is.
+    What is there and is no regular file (a pipe, `/dev/stdout` and whatever else lies below /dev) is written to.
     """
     with explained(Path(path)):
-        target = Path(path).resolve()
-        if target.exists() and not target.is_file():
+        target = Path(path).absolute()
+        if target.is_relative_to("/dev") or target.is_relative_to("/proc"):
             target.write_bytes(data)
             return
-        mode = target.stat().st_mode & 0o7777 if target.exists() else None
+        mode = None
+        with contextlib.suppress(FileNotFoundError):
+            status = target.lstat()
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISLNK(status.st_mode):
+                target.write_bytes(data)
+                return
+            mode = status.st_mode & 0o777 if stat.S_ISREG(status.st_mode) else None
     with atomic_file(target) as pending:
         pending.file.write(data)
         pending.commit(mode)

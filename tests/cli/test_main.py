@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,17 +132,20 @@ def test_a_closed_pipe_is_no_error(spec: Path) -> None:
     assert done.stderr == ""
 
 
-def test_the_default_of_sigterm_is_a_clean_end(tmp_path: Path) -> None:
-    fifo = tmp_path / "spec"
-    os.mkfifo(fifo)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("wait", [0.05, 0.1, 0.15, 0.2, 0.3, 1.0])
+def test_interrupts_end_it_cleanly_from_the_first_import_on(number: signal.Signals, wait: float) -> None:
+    """Before the command has begun to load, Python itself ends without a word, by the signal."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "runtimeimg", "render", str(fifo)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "runtimeimg", "render", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    with fifo.open("wb"):  # waits until the child reads
-        child.send_signal(signal.SIGTERM)
-        _, said = child.communicate(timeout=60)
-    assert child.returncode in {130, 2}, said
-    assert "Traceback" not in said
+    time.sleep(wait)
+    child.send_signal(number)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130 or (child.returncode == -number and wait < 1), said
+    assert "Traceback" not in said or "runtimeimg" not in said.replace("-m runtimeimg", "")
+    if child.returncode == 130:
+        assert said.strip() == "runtimeimg: interrupted"
 
 
 def test_source_date_epoch_is_checked(spec: Path) -> None:
