@@ -10,7 +10,7 @@ from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex, choose_platform
-from runtimeimg.image.values import image_entries
+from runtimeimg.image.values import REFERENCE_DIGEST, image_entries
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
@@ -88,20 +88,27 @@ def index_of(images: Sequence[Image], plan: BuildPlan) -> ImageIndex:
 
 
 def map_images(found: Image | ImageIndex, change: Callable[[Image], Image]) -> Image | ImageIndex:
-    """Return `found` with `change` done to it, or to every image of an index; other entries stay as they are."""
+    """Return `found` with `change` done to it, or to every image of an index.
+
+    Other entries stay as they are, but for attestations of an image that changed: what they attest is not in it any
+    more.
+    """
     if isinstance(found, Image):
         return change(found)
     changed: dict[Digest, Image] = {}
+    replaced: set[str] = set()
     entries = []
     for entry in found.index.manifests:
         child = found.open_manifest(entry) if entry in image_entries(found) else None
         if isinstance(child, Image):
             image = change(child)
             manifest = image.to_manifest()
+            replaced |= {str(entry.digest)} - {str(manifest.digest)}
             changed[manifest.digest] = replace(image, manifest=manifest)
             entry = replace(manifest.descriptor, platform=entry.platform, annotations=entry.annotations)  # noqa: PLW2901
         entries.append(entry)
-    index = found.index.evolve(manifests=[entry.to_json() for entry in entries])
+    kept = [entry for entry in entries if entry.annotations.get(REFERENCE_DIGEST) not in replaced]
+    index = found.index.evolve(manifests=[entry.to_json() for entry in kept])
     original = found.open_manifest
     return replace(found, index=index, open_manifest=lambda entry: changed.get(entry.digest) or original(entry))
 

@@ -20,6 +20,7 @@ from runtimeimg.image import Image
 from runtimeimg.render import render_dockerfile
 from runtimeimg.stores.engine import Engine, engine_environ
 from runtimeimg.stores.engine.images import inspect, read_image
+from runtimeimg.stores.engine.kind import kind_of
 
 _LAST_WITH_BUILT_IN = 22
 
@@ -31,7 +32,12 @@ class BuildkitBuilder:
 
     def check(self, request: BuildRequest) -> None:
         """Raise UnavailableError when no Engine answers or no docker command has BuildKit."""
-        Engine.connect(request.stores).close()
+        with Engine.connect(request.stores) as engine:
+            if kind_of(engine).podman:
+                raise UnavailableError(
+                    f"what answers at '{engine.address}' is podman, which has no BuildKit",
+                    hint="use --builder docker, which podman's own builder answers, or --builder buildah",
+                )
         _client(request)
         render_dockerfile(request.plan)
 

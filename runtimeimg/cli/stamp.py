@@ -10,6 +10,7 @@ import click
 
 from runtimeimg.cli.locations import location_of
 from runtimeimg.cli.options import image_argument, pairs, read_spec, store_options
+from runtimeimg.cli.progress import MODES
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     "--graph-format", type=click.Choice(["runtimegraph", "envd", "both"]), default="runtimegraph", show_default=True
 )
 @click.option("--no-supervise", is_flag=True, help="Leave the entrypoint alone: the labels alone carry the daemons.")
+@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True)
 @store_options
 def command(
     image: str,
@@ -43,7 +45,8 @@ def command(
     annotation: tuple[str, ...],
     graph_format: str,
     no_supervise: bool,
-    stores: Callable[[], StoreOptions],
+    progress: str,
+    stores: Callable[..., StoreOptions],
 ) -> None:
     """Stamp IMAGE, which something else built: labels and config change, layers stay."""
     from dataclasses import replace
@@ -51,13 +54,13 @@ def command(
     from runtimeimg import stamp as stamping
     from runtimeimg.build import map_images
     from runtimeimg.cli.destinations import destination
+    from runtimeimg.cli.progress import display
     from runtimeimg.stores import open_destination, open_image
 
     if spec is not None and graph is not None:
         raise UsageError("--spec and --graph are both given; a spec holds its own graph")
     if spec is None and graph is None and not label and not annotation:
         raise UsageError("there is nothing to stamp", hint="pass --spec, --graph, --label or --annotation")
-    options = stores()
     source = location_of(image)
     targets = [item for text in outputs for item in destination(text)] or [_in_place(source)]
     plan = None
@@ -80,11 +83,13 @@ def command(
         _need_shell(configured, stamp)
         return stamping.apply(configured, stamp)
 
-    stamped = map_images(open_image(source, options), change)
-    for target in targets:
-        written = open_destination(target, options).write(stamped)
-        click.echo(f"wrote {written.name}", err=True)
-        click.echo(str(written.descriptor.digest) if written.descriptor else written.image_id)
+    with display(progress) as shown:
+        options = stores(shown)
+        stamped = map_images(open_image(source, options), change)
+        written = [open_destination(target, options).write(stamped) for target in targets]
+    for item in written:
+        click.echo(f"wrote {item.name}", err=True)
+        click.echo(str(item.descriptor.digest) if item.descriptor else item.image_id)
 
 
 def _graph(path: Path | None) -> RuntimeGraph | None:

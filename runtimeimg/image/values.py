@@ -11,6 +11,9 @@ from runtimeimg.errors import NotFoundError
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Manifest, Platform
 from runtimeimg.oci.mediatypes import CONFIGS
 
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+"""Annotation of an index's entry that says something of another one, the image of this digest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:

@@ -94,7 +94,12 @@ def stop(engine: Engine, container: str, seconds: float) -> None:
     """Send a container its stop signal, and KILL after `seconds`; returns when it has ended."""
     with contextlib.suppress(NotFoundError):
         path = f"/containers/{container}/stop"
-        engine.call("POST", path, params={"t": max(0, round(seconds))}, patient=True).close()
+        try:
+            engine.call("POST", path, params={"t": max(0, round(seconds))}, patient=True).close()
+        except RemoteError as error:
+            # It has ended, but podman cannot remove it by itself before those that share its network.
+            if "has dependent containers" not in str(error):
+                raise
 
 
 def resize(engine: Engine, container: str, rows: int, columns: int) -> None:

@@ -11,7 +11,7 @@ from runtimeimg.image import Image, choose_platform
 from runtimeimg.oci import Location, Platform, Reference
 from runtimeimg.stores import StoreOptions, open_source
 from runtimeimg.stores.engine import Engine
-from runtimeimg.stores.engine.images import DaemonDestination, DaemonSource
+from runtimeimg.stores.engine.images import DaemonDestination
 
 
 def find(location: Location, options: StoreOptions, platform: Platform | None = None) -> Image:
@@ -37,12 +37,12 @@ def fetch(location: Location, options: StoreOptions) -> Image:
     same = Location(transport="docker-daemon", image_id=str(image.config.digest))
     name = engine_reference(location)
     try:
-        there = DaemonSource(same, options, exact=False).open()
+        there = find(same, options)
     except NotFoundError:
         there = image
     target = Location(transport="docker-daemon", reference=name)
     DaemonDestination(target, options).write(there)
-    return DaemonSource(target, options, exact=False).open()
+    return find(target, options)
 
 
 def engine_reference(location: Location) -> Reference:

@@ -85,27 +85,31 @@ def find_run(engine: Engine, name: str) -> Run:
 
 
 def stop_run(engine: Engine, run: Run, seconds: float) -> None:
-    """Stop a run: the main command first, then its daemons; what is not kept is gone afterwards."""
+    """Stop a run: the main command first, then its daemons; what is not kept is gone afterwards.
+
+    The main container is removed last: daemons share its network, and podman keeps what others depend on.
+    """
     main = run.main
+    removable = False
     if main is not None:
-        _stop_main(engine, main, seconds)
+        with contextlib.suppress(NotFoundError):  # it ended meanwhile
+            removable = main.state == "created" or _is_removable(engine, main)
+            if main.state != "created":
+                containers.stop(engine, main.id, seconds)
     for container in run.containers:
         if container.role != "main":
             containers.stop(engine, container.id, min(seconds, 5.0))
             containers.remove(engine, container.id)
+    if main is not None and removable:
+        _remove_main(engine, main)
 
 
-def _stop_main(engine: Engine, main: Container, seconds: float) -> None:
-    """Stop a main container; one that the Engine removes by itself has been removed when this returns."""
-    with contextlib.suppress(NotFoundError):  # it ended meanwhile
-        if main.state != "created" and not _is_removable(engine, main):
-            containers.stop(engine, main.id, seconds)
-            return
-        with containers.wait(engine, main.id, removed=True) as waiting:
-            containers.stop(engine, main.id, seconds)
-            containers.remove(engine, main.id)
-            for _ in engine.chunks(waiting):
-                pass
+def _remove_main(engine: Engine, main: Container) -> None:
+    """Remove a main container, or wait until the Engine has, which does it by itself sooner or later."""
+    with contextlib.suppress(NotFoundError), containers.wait(engine, main.id, removed=True) as waiting:
+        containers.remove(engine, main.id)
+        for _ in engine.chunks(waiting):
+            pass
 
 
 def sweep(engine: Engine, here: Owner) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ DEAD_DAEMON = 1
 """Exit code of a run that ended because a daemon did, as that of the wrapper."""
 
 _GRACE = 5.0  # seconds that daemons have after the main command, as in the wrapper
+_TAKEN = ("already allocated", "address already in use")  # what Docker and podman say of a port that is taken
 _TOGETHER = 0.5  # seconds in which the ends of a daemon and of the main command are taken for one
 _STOPPING = frozenset({"INT", "TERM", "HUP"})
 
@@ -297,7 +298,7 @@ def bound_ports(inspection: Mapping[str, Any], planned: tuple[Publish, ...]) -> 
 
 def _port_conflict(engine: Engine, plan: RunPlan, error: StartFailed) -> StartFailed:
     """Return an error that names who holds a port that the plan wants; `error` itself when ports are not to blame."""
-    if error.exit_code != 125:
+    if error.exit_code != 125 or not any(sign in str(error) for sign in _TAKEN):
         return error
     for port in plan.ports:
         holder = find_holder(engine, port) if port.host_port else None
@@ -306,6 +307,4 @@ def _port_conflict(engine: Engine, plan: RunPlan, error: StartFailed) -> StartFa
                 f"port {port.host_port} of {port.address} is taken by {holder}",
                 hint=f"pass -p OTHER:{port.port} for another port, or -P for free ones",
             )
-    if any(sign in str(error) for sign in ("already allocated", "address already in use")):
-        return StartFailed(str(error), hint="pass -p HOST:PORT for another port, or -P for free ones")
-    return error
+    return StartFailed(str(error), hint="pass -p HOST:PORT for another port, or -P for free ones")

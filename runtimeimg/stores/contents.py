@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Protocol
 
@@ -49,6 +50,29 @@ def contents(image: Image | ImageIndex) -> Contents:
     return Contents(blobs=tuple(blobs.values()), children=tuple(manifests.values()), top=top)
 
 
+def require_whole(image: Image) -> None:
+    """Raise InvalidDocumentError unless config and layers of `image` fit each other, before anything moves.
+
+    config.md: `rootfs` is required, its diff ids are those of the layers in their order, and as many entries of the
+    history made a layer as there are layers. A config without any history is taken as it is.
+    """
+    config = image.config
+    if not isinstance(config.data.get("rootfs"), Mapping):
+        raise InvalidDocumentError(f"image '{image.name}' has a config without rootfs: its layers would be lost")
+    if len(image.layers) != len(config.diff_ids):
+        raise InvalidDocumentError(
+            f"image '{image.name}': its config names {len(config.diff_ids)} layers, it has {len(image.layers)}"
+        )
+    for index, (layer, diff_id) in enumerate(zip(image.layers, config.diff_ids, strict=True)):
+        if layer.diff_id != diff_id:
+            raise InvalidDocumentError(
+                f"image '{image.name}': its config calls layer {index + 1} {diff_id}, it is {layer.diff_id}"
+            )
+    made = sum(1 for step in config.history if not step.get("empty_layer"))
+    if config.history and made != len(image.layers):
+        raise InvalidDocumentError(f"image '{image.name}': its history made {made} layers, it has {len(image.layers)}")
+
+
 def is_foreign(descriptor: Descriptor) -> bool:
     """Tell whether a layer is one that is kept elsewhere and must not be passed on (layer.md, "Non-Distributable")."""
     restricted = ".nondistributable." in descriptor.media_type or ".foreign." in descriptor.media_type
@@ -93,6 +117,7 @@ def _collect(
 
 def _image_blobs(image: Image, manifest: Manifest) -> list[Blob]:
     """Return the config and layers of `image`, described as its manifest has them; foreign layers are left out."""
+    require_whole(image)
     described = manifest.layers
     if [item.digest for item in described] != [layer.descriptor.digest for layer in image.layers]:
         raise InvalidDocumentError(f"image '{image.name}': its layers are not those of its manifest")

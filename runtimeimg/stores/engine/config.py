@@ -20,7 +20,8 @@ from runtimeimg.oci.mediatypes import DOCKER_CONFIG
 Inspection = Mapping[str, Any]
 """What GET /images/NAME/json answers."""
 
-MISSING = "<missing>"
+MISSING = frozenset({"<missing>", "sha256:<missing>"})
+"""What Docker and podman call a step whose image they do not have."""
 _MAX_GUESSES = 64
 
 # The fields of moby's container.Config in its order, with the values that mean nothing.
@@ -29,7 +30,7 @@ _ORDER = (
     *("OpenStdin", "StdinOnce", "Env", "Cmd", "Healthcheck", "ArgsEscaped", "Image", "Volumes", "WorkingDir"),
     *("Entrypoint", "NetworkDisabled", "MacAddress", "OnBuild", "Labels", "StopSignal", "StopTimeout", "Shell"),
 )
-# BuildKit writes the specification's order, OnBuild always, and what is empty not at all.
+# BuildKit writes the specification's order, and what is empty not at all.
 _BUILDKIT_ORDER = (
     *("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"),
     *("ArgsEscaped", "Healthcheck", "OnBuild", "StopTimeout", "Shell"),
@@ -47,7 +48,7 @@ def rebuild(
     """
     for history in itertools.islice(_histories(inspection, steps, inspect), _MAX_GUESSES):
         plain = _plain(inspection, history)
-        documents = (_moby(inspection, history), _buildkit(inspection, history), plain)
+        documents = (_moby(inspection, history), *_buildkit(inspection, history), plain)
         for raw in (*map(_go_json, documents), dump_json(plain)):
             if Digest.of(raw) == inspection.get("Id"):
                 return ImageConfig(raw, DOCKER_CONFIG)
@@ -77,9 +78,13 @@ def layer_ids(inspection: Inspection) -> list[str]:
 
 def _clean(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return execution parameters without those that are empty, and without the image that a build step ran on."""
+    return {key: value for key, value in _ordered(config).items() if key != "Image" and value not in (None, "", False)}
+
+
+def _ordered(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return execution parameters in moby's order; the Engine API since 1.45 tells them by name."""
     ranks = {key: rank for rank, key in enumerate(_ORDER)}
-    keys = sorted(config, key=lambda key: ranks.get(key, len(ranks)))
-    return {key: config[key] for key in keys if key != "Image" and config[key] not in (None, "", False)}
+    return {key: config[key] for key in sorted(config, key=lambda key: ranks.get(key, len(ranks)))}
 
 
 def _fields(inspection: Inspection, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -99,20 +104,21 @@ def _fields(inspection: Inspection, history: Sequence[Mapping[str, Any]]) -> dic
 def _moby(inspection: Inspection, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the document as moby writes it for what its classic builder, an import or a commit made."""
     fields = _fields(inspection, history) | {
-        "config": inspection.get("Config"),
+        "config": _ordered(inspection.get("Config") or {}),
         "container": inspection.get("Container"),
-        "container_config": inspection.get("ContainerConfig"),
+        "container_config": _ordered(inspection.get("ContainerConfig") or {}),
         "docker_version": inspection.get("DockerVersion"),
     }
     return {key: value for key, value in sorted(fields.items()) if value}
 
 
-def _buildkit(inspection: Inspection, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the document as BuildKit writes it."""
+def _buildkit(inspection: Inspection, history: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the document as BuildKit writes it: OnBuild was always there until 2023."""
     given = inspection.get("Config") or {}
-    config = {key: given.get(key) for key in _BUILDKIT_ORDER if given.get(key) or key == "OnBuild"}
-    fields = _fields(inspection, history) | {"config": config}
-    return {key: value for key, value in sorted(fields.items()) if value}
+    for always in ("OnBuild", None):
+        config = {key: given.get(key) for key in _BUILDKIT_ORDER if given.get(key) or key == always}
+        fields = _fields(inspection, history) | {"config": config}
+        yield {key: value for key, value in sorted(fields.items()) if value}
 
 
 def _plain(inspection: Inspection, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -127,7 +133,7 @@ def _histories(
     """Yield the histories that fit what is known; one only when it is clear which steps made a layer."""
     oldest_first = list(reversed(steps))
     known: list[Inspection | None] = [
-        inspection if index == len(oldest_first) - 1 else inspect(step["Id"]) if step["Id"] != MISSING else None
+        inspection if index == len(oldest_first) - 1 else inspect(step["Id"]) if step["Id"] not in MISSING else None
         for index, step in enumerate(oldest_first)
     ]
     for empty in _empties(oldest_first, known):
@@ -136,7 +142,7 @@ def _histories(
 
 def _entry(step: Mapping[str, Any], known: Inspection | None, empty: bool) -> dict[str, Any]:
     entry = {
-        "created": known["Created"] if known is not None else _whole_second(step.get("Created")),
+        "created": known.get("Created") if known is not None else _whole_second(step.get("Created")),
         "created_by": step.get("CreatedBy"),
         "comment": step.get("Comment"),
         "empty_layer": empty,

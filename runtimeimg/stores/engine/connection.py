@@ -97,9 +97,9 @@ class Engine:
         """Close all connections."""
         self._client.close()
 
-    def get(self, path: str, **params: object) -> Any:
-        """Return the JSON that GET of `path` answers."""
-        with self.call("GET", path, params=params) as response, self._translated(path):
+    def get(self, path: str, *, api: str | None = None, **params: object) -> Any:
+        """Return the JSON that GET of `path` answers; see `call` for `api`."""
+        with self.call("GET", path, params=params, api=api) as response, self._translated(path):
             return response.json()
 
     def call(
@@ -113,14 +113,17 @@ class Engine:
         headers: Mapping[str, str] | None = None,
         patient: bool = False,
         endless: bool = False,
+        api: str | None = None,
     ) -> requests.Response:
         """Send a request and return its response, not yet read; the caller closes it.
 
         `body` is sent as JSON, `data` (bytes, a file or an iterator of bytes) as it is. `patient` waits
         longer from byte to byte, for what may be silent for a while: a build, a load, a pull. `endless` waits without
-        a limit, for what ends when somebody else wants it to: a container, its output.
+        a limit, for what ends when somebody else wants it to: a container, its output. `api` asks by an older version
+        of the Engine API where the Engine speaks a newer one.
         """
-        url = f"{self._client.base_url}/v{self._version}{path}"
+        version = self._version if api is None else min(self._version, api, key=_number)
+        url = f"{self._client.base_url}/v{version}{path}"
         timeout = None if endless else patience(self.options.environ) if patient else self.options.timeout
         with self._translated(path):
             response = self._client.request(
@@ -252,6 +255,10 @@ def _trust(where: Address) -> Trust:
         verify=where.verify,
         alone=own,
     )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def _parameter(value: object) -> str:

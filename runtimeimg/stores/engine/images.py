@@ -5,19 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from runtimeimg.errors import NotFoundError, RemoteError, UsageError
-from runtimeimg.image import Image, ImageIndex, Layer, choose_platform
-from runtimeimg.oci import ImageConfig, Location
+from runtimeimg.image import Image, ImageIndex, Layer, Origin, choose_platform
+from runtimeimg.image.values import image_entries
+from runtimeimg.oci import Digest, ImageConfig, Location, Platform
+from runtimeimg.oci.mediatypes import DOCKER_CONFIG
 from runtimeimg.runtimegraph import VERSION_LABEL
 from runtimeimg.stores.base import StoreOptions, Written
+from runtimeimg.stores.contents import require_whole
 from runtimeimg.stores.engine import Engine, quoted
 from runtimeimg.stores.engine import config as engineconfig
+from runtimeimg.stores.engine.kind import EngineKind, kind_of
 from runtimeimg.stores.engine.load import Load, load
-from runtimeimg.stores.engine.spool import EngineImage, EngineLayer, saved_config
+from runtimeimg.stores.engine.loadstored import load_stored
+from runtimeimg.stores.engine.saved import Documents
+from runtimeimg.stores.engine.spool import EngineImage, EngineLayer, saved
+from runtimeimg.stores.engine.stored import platforms_held, read_stored
 
 _AT_ONCE = 4
+_TELLS_ALL = "1.44"
+"""The last Engine API whose inspection tells all of a config: what is empty, and the container of the last step."""
 
 
 class DaemonSource:
@@ -38,14 +48,17 @@ class DaemonSource:
         """The name with its transport."""
         return f"docker-daemon:{engine_name(self._location)}"
 
-    def open(self) -> Image:
-        """Return the image; NotFoundError when the Engine has none of this name."""
+    def open(self) -> Image | ImageIndex:
+        """Return the image; NotFoundError when the Engine has none of this name.
+
+        An index comes from the containerd image store alone, for a name that has images of several platforms there.
+        """
         with Engine.connect(self._options) as engine:
             found = inspect(engine, engine_name(self._location))
             if found is None:
                 raise NotFoundError(f"image '{engine_name(self._location)}' is not in the Docker Engine")
             self._options.account.saw(str(self._location), unpacked_size(found))
-            return read_image(engine, found, self.name, exact=self._exact)
+            return read(engine, found, self.name, exact=self._exact)
 
 
 def engine_name(location: Location) -> str:
@@ -58,9 +71,9 @@ def engine_name(location: Location) -> str:
 
 
 def inspect(engine: Engine, name: str) -> engineconfig.Inspection | None:
-    """Return what the Engine tells of an image, None when there is none."""
+    """Return what the Engine tells of an image, None when there is none; its manifests too where they are kept."""
     try:
-        found: dict[str, Any] = engine.get(f"/images/{quoted(name)}/json")
+        found: dict[str, Any] = engine.get(f"/images/{quoted(name)}/json", manifests=True)
     except NotFoundError:
         return None
     return found
@@ -72,13 +85,18 @@ def unpacked_size(found: Mapping[str, Any]) -> tuple[int, str] | None:
     return (size, "unpacked") if isinstance(size, int) and size > 0 else None
 
 
-def read_image(engine: Engine, found: engineconfig.Inspection, name: str, *, exact: bool = True) -> Image:
-    """Return the image that was inspected; see DaemonSource for `exact`."""
+def read(engine: Engine, found: engineconfig.Inspection, name: str, *, exact: bool = True) -> Image | ImageIndex:
+    """Return what was inspected; see DaemonSource."""
     image_id = str(found["Id"])
-    steps = engine.get(f"/images/{quoted(image_id)}/history")
-    config = engineconfig.rebuild(found, steps, lambda other: inspect(engine, other))
+    if platforms_held(found) > 1:
+        return read_stored(engine, image_id, name)
+    steps = _history(engine, image_id)
+    told = engine.get(f"/images/{quoted(image_id)}/json", api=_TELLS_ALL)
+    config = engineconfig.rebuild(told, steps, lambda other: inspect(engine, other))
     if config is None and exact:
-        config = saved_config(engine, image_id)
+        if kind_of(engine).containerd:
+            return read_stored(engine, image_id, name)
+        config = ImageConfig(Documents.of(saved(engine, image_id)).config(), DOCKER_CONFIG)
     shared = EngineImage(options=engine.options, address=engine.address, image_id=image_id, config=config)
     if config is None:
         config = engineconfig.approximate(found, steps, lambda other: inspect(engine, other))
@@ -86,6 +104,21 @@ def read_image(engine: Engine, found: engineconfig.Inspection, name: str, *, exa
         EngineLayer(diff_id=diff_id, index=index, image=shared) for index, diff_id in enumerate(config.diff_ids)
     )
     return Image(config=config, layers=layers, name=name, image_id=image_id)
+
+
+def _history(engine: Engine, image_id: str) -> list[dict[str, Any]]:
+    """Return the steps that made an image, newest first; none where podman stumbles over a step without a time."""
+    try:
+        steps: list[dict[str, Any]] = engine.get(f"/images/{quoted(image_id)}/history")
+    except RemoteError:
+        return []
+    return steps
+
+
+def read_image(engine: Engine, found: engineconfig.Inspection, name: str, *, platform: Platform | None = None) -> Image:
+    """Return the one image for `platform` (this machine's when None) of what was inspected, exact to the byte."""
+    opened = read(engine, found, name)
+    return choose_platform(opened, platform) if isinstance(opened, ImageIndex) else opened
 
 
 class DaemonDestination:
@@ -114,14 +147,22 @@ class DaemonDestination:
         Engine.connect(self._options).close()
 
     def write(self, image: Image | ImageIndex) -> Written:
-        """Put the image into the Engine under the name; of an index, the image for this machine's platform."""
-        chosen = image if isinstance(image, Image) else choose_platform(image, None)
+        """Put the image into the Engine under the name.
+
+        The containerd image store takes an index whole; of one, any other gets the image for this machine's platform.
+        """
         with Engine.connect(self._options) as engine:
+            kind = kind_of(engine)
+            chosen = image if isinstance(image, Image) or kind.containerd else choose_platform(image, None)
             before = inspect(engine, self._tag)
-            if chosen.image_id is not None and inspect(engine, chosen.image_id) is not None:
-                image_id = self._tag_only(engine, chosen.image_id)
+            known = chosen.image_id if isinstance(chosen, Image) else None
+            if known is not None and inspect(engine, known) is not None:
+                image_id = self._tag_only(engine, known)
+            elif kind.containerd:
+                image_id = load_stored(engine, chosen, self._tag, _stored(engine, chosen, kind))
             else:
-                image_id = self._load(engine, chosen)
+                assert isinstance(chosen, Image)
+                image_id = self._load(engine, chosen, kind)
             self._options.account.saw(self.name, unpacked_size(inspect(engine, image_id) or {}))
             if before is not None and before["Id"] != image_id:
                 _remove_replaced(engine, str(before["Id"]))
@@ -133,27 +174,49 @@ class DaemonDestination:
         engine.call("POST", path, params={"repo": repository, "tag": tag}).close()
         return image_id
 
-    def _load(self, engine: Engine, image: Image) -> str:
-        if len(image.layers) != len(image.config.diff_ids):
-            raise UsageError(
-                f"image '{image.name}' has {len(image.layers)} layers, its config names {len(image.config.diff_ids)}"
-            )
-        parent = _parent(engine, image)
-        present = _present(engine, image.layers)
-        try:
-            load(engine, Load(image=image, tag=self._tag, present=present, parent=parent))
-        except RemoteError:
-            if not present and parent is None:
-                raise
-            # Another Engine (or another image store) may want every layer, whether it has it or not.
-            load(engine, Load(image=image, tag=self._tag))
+    def _load(self, engine: Engine, image: Image, kind: EngineKind) -> str:
+        require_whole(image)
+        everything = Load(image=image, tag=self._tag)
+        if kind.podman:
+            # podman wants every layer in the archive, whether it has it or not.
+            engine.options.progress.line(f"podman takes no image without its layers: all {len(image.layers)} are sent")
+            load(engine, everything)
+        else:
+            present, parent = _present(engine, image.layers), _parent(engine, image)
+            try:
+                load(engine, replace(everything, present=present, parent=parent))
+            except RemoteError:
+                if not present and parent is None:
+                    raise
+                load(engine, everything)
         loaded = inspect(engine, self._tag)
         if loaded is None:
             raise RemoteError(f"engine took image '{self._tag}' but does not show it")
         image_id = str(loaded["Id"])
-        if image_id != image.config.digest and engineconfig.layer_ids(loaded) != list(image.config.diff_ids):
+        if image_id != image.config.digest or engineconfig.layer_ids(loaded) != list(image.config.diff_ids):
             raise RemoteError(f"engine shows another image than was sent under '{self._tag}'")
         return image_id
+
+
+def _stored(engine: Engine, image: Image | ImageIndex, kind: EngineKind) -> frozenset[Digest]:
+    """Return the blobs of layers that the containerd image store seems to have.
+
+    Those that came from this very Engine are there; those of a chain that another image has are there unless that
+    image has them compressed otherwise.
+    """
+    if not kind.tells_available:
+        return frozenset()
+    images = (
+        [image]
+        if isinstance(image, Image)
+        else [child for entry in image_entries(image) if isinstance(child := image.open_manifest(entry), Image)]
+    )
+    found: set[Digest] = set()
+    for one in images:
+        here = [layer for layer in one.layers if layer.origin == Origin(store="engine", place=engine.address)]
+        there = one.layers[: _present(engine, one.layers)] if len(here) < len(one.layers) else ()
+        found |= {layer.descriptor.digest for layer in (*here, *there)}
+    return frozenset(found)
 
 
 def _parent(engine: Engine, image: Image) -> ImageConfig | None:

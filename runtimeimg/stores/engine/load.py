@@ -1,8 +1,9 @@
-"""Loading an image into an Engine: a docker-archive made while it is sent.
+"""Loading an image into an Engine: an archive made while it is sent.
 
-An Engine looks each layer up by its chain (the digest of it and all below it) before it opens the layer's file, so
-the files of layers that it has are left out. The name stands in manifest.json: it moves in the same request, after
-the image is there.
+With its own store an Engine looks each layer up by its chain (the digest of it and all below it) before it opens the
+layer's file, so the files of layers that it has are left out of a docker-archive. The name stands in manifest.json: it
+moves in the same request, after the image is there. With the containerd image store it is an OCI layout that is sent,
+and blobs that are there already may be missing in it; whether they were there is seen afterwards (`loadstored`).
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import IO, Any
 
 from runtimeimg.errors import RemoteError
 from runtimeimg.image import Image, Layer
-from runtimeimg.oci import ImageConfig
+from runtimeimg.oci import ImageConfig, Reference
 from runtimeimg.oci.documents import dump_json
 from runtimeimg.oci.mediatypes import layer_compression
 from runtimeimg.stores.engine import Engine
 
 _CHUNK = 1 << 20
-_BLOCK = 512
+BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,36 +43,44 @@ class Load:
 
 def load(engine: Engine, what: Load) -> None:
     """Load the image; RemoteError with the Engine's own words when it refuses."""
+    send(engine, _archive(engine, what), what.tag)
+
+
+def send(engine: Engine, archive: Iterator[bytes], name: str) -> None:
+    """Send an archive of the image called `name` and wait until the Engine took it."""
     response = engine.call(
         "POST",
         "/images/load",
         params={"quiet": False},
-        data=_archive(engine, what),
+        data=archive,
         headers={"Content-Type": "application/x-tar"},
         patient=True,
     )
     for message in engine.messages(response):
         if error := message.get("error"):
-            raise RemoteError(f"engine refused image '{what.tag}': {error}")
+            raise RemoteError(f"engine refused image '{name}': {error}")
 
 
 def _archive(engine: Engine, what: Load) -> Iterator[bytes]:
     """Yield the archive piece by piece; layers are counted and shown as they go."""
     config, layers = what.image.config, what.image.layers
     names = [f"{layer.diff_id.encoded}.tar" for layer in layers]
-    entries: list[dict[str, Any]] = [{"Config": _config_name(config), "RepoTags": [what.tag], "Layers": names}]
+    # Written in full, or podman takes a short name for one of its own making (localhost/...).
+    entries: list[dict[str, Any]] = [
+        {"Config": _config_name(config), "RepoTags": [str(Reference.parse(what.tag))], "Layers": names}
+    ]
     if what.parent is not None:
         entries[0]["Parent"] = what.parent.digest
         entries.insert(0, {"Config": _config_name(what.parent), "RepoTags": [], "Layers": names})
-        yield from _file(_config_name(what.parent), what.parent.raw)
-    yield from _file(_config_name(config), config.raw)
-    yield from _file("manifest.json", dump_json(entries))
+        yield from file_entry(_config_name(what.parent), what.parent.raw)
+    yield from file_entry(_config_name(config), config.raw)
+    yield from file_entry("manifest.json", dump_json(entries))
     sent: set[str] = set()
     for layer, name in list(zip(layers, names, strict=True))[what.present :]:
         if name not in sent:
             sent.add(name)
             yield from _layer(engine, what, name, layer)
-    yield bytes(2 * _BLOCK)
+    yield bytes(2 * BLOCK)
 
 
 def _config_name(config: ImageConfig) -> str:
@@ -79,25 +88,31 @@ def _config_name(config: ImageConfig) -> str:
 
 
 def _layer(engine: Engine, what: Load, name: str, layer: Layer) -> Iterator[bytes]:
-    progress, key = engine.options.progress, f"load {layer.diff_id}"
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(layer.open())
         size = layer.descriptor.size
         if layer_compression(layer.descriptor.media_type) == "zstd":
             # Engines before 23.0 do not know it, and the header of the entry wants the size beforehand.
             reader, size = _unpacked(stack, reader, engine.options.environ.get("TMPDIR"))
-        progress.start(key, f"load {what.tag} {layer.diff_id.short}", size)
-        yield _header(name, size)
-        moved = 0
-        while chunk := reader.read(_CHUNK):
-            moved += len(chunk)
-            progress.advance(key, len(chunk))
-            yield chunk
-        if moved != size:
-            raise RemoteError(f"layer {layer.diff_id} has {moved} bytes where {size} were promised")
-        engine.options.account.add(uploaded_bytes=moved)
-        progress.done(key)
-        yield bytes(-moved % _BLOCK)
+        shown = f"load {what.tag} {layer.diff_id.short}"
+        yield from stream_entry(engine, name, reader, size, shown)
+
+
+def stream_entry(engine: Engine, name: str, reader: IO[bytes], size: int, shown: str) -> Iterator[bytes]:
+    """Yield a large file of an archive as it is read, counted and shown as `shown`."""
+    progress, key = engine.options.progress, f"load {name}"
+    progress.start(key, shown, size)
+    yield header(name, size)
+    moved = 0
+    while chunk := reader.read(_CHUNK):
+        moved += len(chunk)
+        progress.advance(key, len(chunk))
+        yield chunk
+    if moved != size:
+        raise RemoteError(f"{shown}: it has {moved} bytes where {size} were promised")
+    engine.options.account.add(uploaded_bytes=moved)
+    progress.done(key)
+    yield bytes(-moved % BLOCK)
 
 
 def _unpacked(stack: contextlib.ExitStack, reader: IO[bytes], folder: str | None) -> tuple[IO[bytes], int]:
@@ -118,13 +133,15 @@ def _unpacked(stack: contextlib.ExitStack, reader: IO[bytes], folder: str | None
     return file, size
 
 
-def _file(name: str, data: bytes) -> Iterator[bytes]:
-    yield _header(name, len(data))
+def file_entry(name: str, data: bytes) -> Iterator[bytes]:
+    """Yield a small file of an archive."""
+    yield header(name, len(data))
     yield data
-    yield bytes(-len(data) % _BLOCK)
+    yield bytes(-len(data) % BLOCK)
 
 
-def _header(name: str, size: int) -> bytes:
+def header(name: str, size: int) -> bytes:
+    """Return the header of an archive's file."""
     entry = tarfile.TarInfo(name)
     entry.size = size
     entry.mode = 0o644
