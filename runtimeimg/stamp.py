@@ -7,12 +7,13 @@ Both give the same result when done again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from runtimeimg import runtimegraph, supervisor
-from runtimeimg.errors import UsageError
+from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image
 from runtimeimg.oci import Digest, ImageConfig
 from runtimeimg.plan import BuildPlan, EnvVar, StampInstructions
@@ -96,7 +97,7 @@ def apply(image: Image, stamp: Stamp) -> Image:
         entrypoint = config.strings("Entrypoint")
         main = supervisor.unwrap(entrypoint)
         main = entrypoint if main is None else main
-        if stamp.supervise:
+        if stamp.supervise and not _starts_already(main, config.labels, stamp.graph):
             main = _supervised(main, config.strings("Cmd"), stamp.graph)
         changes["Entrypoint"] = list(main) or None
     changes["Labels"] = labels or None
@@ -133,6 +134,16 @@ _ALL_GRAPH_LABELS = frozenset((*runtimegraph.GRAPH_LABELS, runtimegraph.ENVD_LAB
 
 def _graph_labels(stamp: Stamp) -> dict[str, str]:
     return {} if stamp.graph is None else runtimegraph.encode(stamp.graph, stamp.graph_format)
+
+
+def _starts_already(main: tuple[str, ...], labels: Mapping[str, str], graph: RuntimeGraph) -> bool:
+    """Tell whether the entrypoint is envd's supervisor and starts just these daemons, as the image's labels say."""
+    if not supervisor.is_envds(main):
+        return False
+    with contextlib.suppress(InvalidDocumentError):
+        stamped = runtimegraph.decode(labels)
+        return stamped is not None and stamped.daemons == graph.daemons
+    return False
 
 
 def _supervised(main: tuple[str, ...], cmd: tuple[str, ...], graph: RuntimeGraph) -> tuple[str, ...]:

@@ -33,11 +33,14 @@ How, and why so:
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 
 _NAME = "runtimeimg-supervisor"
 _MARK = re.compile(rf"{_NAME}:(0|[1-9][0-9]{{0,5}})\Z")
+
+_HORUST = re.compile(r"(?:^|[\s;&|(])(?:[^\s;&|(]*/)?horust(?=[\s;&|)]|$)")
 
 _HEAD = """\
 exec 3<&0
@@ -129,3 +132,19 @@ def _script(counts: Sequence[int]) -> str:
     waits = "\n".join(f"rt_wait ${guard}" for guard in guards)
     text = _HEAD + "".join(starts) + _TAIL
     return text.replace("@GUARDS@", pids).replace("@UNSET@", unset).replace("@WAITS@", waits)
+
+
+def is_envds(entrypoint: Sequence[str]) -> bool:
+    """Tell whether an entrypoint is the supervisor of an envd image, horust, which starts the image's daemons itself.
+
+    envd writes `horust`; its earlier versions wrote `tini -- bash -c SCRIPT`, where the script ends in it.
+    """
+    words = list(entrypoint)
+    if words and posixpath.basename(words[0]) == "tini":
+        words = words[words.index("--") + 1 :] if "--" in words else words[1:]
+    if not words:
+        return False
+    program = posixpath.basename(words[0])
+    if program in {"bash", "sh"} and len(words) > 2 and words[1].startswith("-") and words[1].endswith("c"):
+        return _HORUST.search(words[2]) is not None
+    return program == "horust"

@@ -177,7 +177,16 @@ def _check(options: RunOptions) -> None:
 
 def _mode(image: Image, daemons: tuple[Daemon, ...], options: RunOptions) -> str:
     """Return how the daemons are started: by the entrypoint where it is wrapped, else as containers of their own."""
-    wrapped = supervisor.unwrap(image.config.strings("Entrypoint")) is not None
+    entrypoint = image.config.strings("Entrypoint")
+    if daemons and supervisor.is_envds(entrypoint):
+        if options.daemons in {"sidecars", "none"}:
+            raise UsageError(
+                f"--daemons={options.daemons}: the daemons of image '{image.name}' are started by its own entrypoint, "
+                "envd's supervisor",
+                hint="leave --daemons out",
+            )
+        return _own_mode(options)
+    wrapped = supervisor.unwrap(entrypoint) is not None
     if options.daemons == "none" or not daemons:
         # A wrapper that no label speaks of is the image's own business.
         mode = "wrapper" if wrapped and options.daemons != "none" else "none"
@@ -190,11 +199,20 @@ def _mode(image: Image, daemons: tuple[Daemon, ...], options: RunOptions) -> str
     return mode
 
 
+def _own_mode(options: RunOptions) -> str:
+    """Return the mode of an image whose entrypoint starts its daemons in a way of its own."""
+    if options.restart_daemons:
+        raise UsageError("--restart-daemons does not reach the daemons of envd's supervisor")
+    return "wrapper"
+
+
 def _command(
     image: Image, mode: str, daemons: tuple[Daemon, ...], options: RunOptions
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """Return `argv` and `args` of the plan; the wrapper is taken off or put on where `mode` differs from the image."""
     entrypoint = image.config.strings("Entrypoint")
+    if mode == "wrapper" and supervisor.is_envds(entrypoint):
+        return None, options.args or None
     main = supervisor.unwrap(entrypoint)
     if (main is None) != (mode == "wrapper"):
         return None, options.args or None
