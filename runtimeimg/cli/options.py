@@ -22,11 +22,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SPEC = "build.yaml"
 
+RETRY_TIME = 60.0
+"""Seconds; a registry that is started anew is back within them."""
+
 _STORE_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--authfile", type=click.Path(path_type=Path), help="File with the logins of registries."),
     click.option("--plain-http", multiple=True, metavar="HOST", help="Registry to speak to without TLS."),
     click.option("--tls-verify", type=bool, default=True, show_default=True, help="Check certificates."),
     click.option("--ca-file", type=click.Path(path_type=Path), help="Certificates to trust, in PEM."),
+    click.option(
+        "--retry-time",
+        type=click.FloatRange(0, 86400),
+        default=RETRY_TIME,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long an outage of a registry is ridden out.",
+    ),
 )
 
 
@@ -49,6 +60,7 @@ def store_options(command: F) -> F:
         plain_http: tuple[str, ...],
         tls_verify: bool,
         ca_file: Path | None,
+        retry_time: float,
         **kwargs: Any,
     ) -> Any:
         def make(progress: Progress | None = None) -> StoreOptions:
@@ -62,6 +74,7 @@ def store_options(command: F) -> F:
                 plain_http=frozenset(plain_http),
                 tls_verify=tls_verify,
                 ca_file=ca_file,
+                retry_time=retry_time,
                 progress=progress or Silent(),
             )
 

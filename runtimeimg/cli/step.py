@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtimeimg.cli.options import compression_of
+from runtimeimg.cli.options import RETRY_TIME, compression_of
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _output_stores(reference: Reference, progress: Progress, *, insecure: bool) 
     from runtimeimg.stores import StoreOptions
 
     hosts = frozenset({reference.registry}) if insecure else frozenset()
-    return StoreOptions(environ=dict(os.environ), plain_http=hosts, progress=progress)
+    return StoreOptions(environ=dict(os.environ), plain_http=hosts, retry_time=RETRY_TIME, progress=progress)
 
 
 def _boolean(text: str, option: str) -> bool:

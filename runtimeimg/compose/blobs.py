@@ -45,11 +45,18 @@ class Blobs:
         path = self._folder / f"blob-{digest}"
         try:
             if not self._from_cache(self._cache, ref.layer, path, take):
-                whole = _Copy(path)
-                if take(whole.of(raw_pieces(ref.layer.open()))) and whole.is_whole:
-                    self._cache.take_in("blob", digest, path)
+                try:
+                    self._fetch(self._cache, ref.layer, path, take)
+                except IntegrityError:
+                    # Once more: what was damaged on its way comes whole the next time, what is wrong does not.
+                    self._fetch(self._cache, ref.layer, path, take)
         finally:
             path.unlink(missing_ok=True)
+
+    def _fetch(self, cache: Cache, layer: Layer, path: Path, take: Take) -> None:
+        whole = _Copy(path)
+        if take(whole.of(raw_pieces(layer.open()))) and whole.is_whole:
+            cache.take_in("blob", layer.descriptor.digest.encoded, path)
 
     def _from_cache(self, cache: Cache, layer: Layer, path: Path, take: Take) -> bool:
         descriptor = layer.descriptor

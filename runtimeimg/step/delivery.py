@@ -13,7 +13,7 @@ from runtimeimg import provenance as kept
 from runtimeimg import stamp as stamping
 from runtimeimg.build import base_facts
 from runtimeimg.builders import BuildRequest, load_builder
-from runtimeimg.errors import RuntimeimgError
+from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError, TransientError
 from runtimeimg.image import Image
 from runtimeimg.oci import Digest, Location, Reference
 from runtimeimg.render import render_dockerfile
@@ -70,7 +70,11 @@ def deliver(image: Image, prepared: Prepared, target: Target, stores: StoreOptio
         document = kept.Provenance(
             dockerfile=dockerfile_of(prepared), plan=kept.plan_to_json(prepared.plan, prepared.digests)
         )
-        kept.push(target.image, manifest.descriptor, document, target.stores)
+        try:
+            kept.push(target.image, manifest.descriptor, document, target.stores)
+        except (NotFoundError, RemoteError, TransientError) as error:
+            # Not every registry takes artifacts; one that takes nothing at all will not take the image either.
+            target.stores.progress.line(f"provenance is not kept: {error}")
     if target.directory is None:
         open_destination(Location(transport="docker", reference=target.image), target.stores).write(image)
     else:

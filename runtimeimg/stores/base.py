@@ -20,7 +20,8 @@ class StoreOptions:
     `environ` is the process's environment (DOCKER_HOST, REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_*, HOME, proxies).
     `etc` is the folder of the system's settings, `containers` and `docker` in it.
     `plain_http` holds `host[:port]` of registries spoken to without TLS besides loopback ones.
-    `attempts` bounds the tries of one request; `timeout` is seconds without a byte moving.
+    `attempts` are the tries of one request, more of them until `retry_time` seconds have passed; `timeout` is seconds
+    without a byte moving.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class StoreOptions:
     ca_file: Path | None = None
     etc: Path = Path("/etc")
     attempts: int = 5
+    retry_time: float = 0.0
     timeout: float = 60.0
     progress: Progress = field(default_factory=Silent)
     account: Account = field(default_factory=Account)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from runtimeimg.budgets import MAX_DOCUMENT
-from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.errors import IntegrityError, InvalidDocumentError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.image.values import is_image
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Manifest, parse_manifest
@@ -133,7 +133,13 @@ def _open_image(manifest: Manifest, blobs: Blobs, name: str) -> Image:
     descriptor = manifest.config
     if descriptor.size > MAX_DOCUMENT:
         raise InvalidDocumentError(f"its config is {descriptor.size} bytes; {MAX_DOCUMENT} are allowed")
-    config = ImageConfig(read_all(blobs.open_blob(descriptor), MAX_DOCUMENT, "config"), descriptor.media_type)
+    try:
+        raw = read_all(blobs.open_blob(descriptor), MAX_DOCUMENT, "config")
+    except IntegrityError:
+        raw = read_all(
+            blobs.open_blob(descriptor), MAX_DOCUMENT, "config"
+        )  # once more, should it be damaged on its way
+    config = ImageConfig(raw, descriptor.media_type)
     diff_ids = config.diff_ids
     if len(diff_ids) != len(layers):
         raise InvalidDocumentError(f"its config names {len(diff_ids)} layers, its manifest {len(layers)}")

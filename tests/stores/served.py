@@ -61,10 +61,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(folder: Path, **sections: Any) -> Iterator[str]:
+def serve(folder: Path, address: str | None = None, **sections: Any) -> Iterator[str]:
     """Run a registry; `sections` are those of its configuration, `http` without the address."""
     folder.mkdir(parents=True, exist_ok=True)
-    address = f"127.0.0.1:{free_port()}"
+    address = address or f"127.0.0.1:{free_port()}"
     config = {
         "version": "0.1",
         "log": {"level": "info", "accesslog": {"disabled": False}},

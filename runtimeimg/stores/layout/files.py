@@ -130,13 +130,23 @@ def write_blob(root: Path, blob: Blob, on_bytes: Callable[[int], None]) -> None:
     with atomic_file(target, folder=root) as pending:
         origin = blob.origin
         if not (origin is not None and origin.store == "file" and _copy_file(Path(origin.place), blob, pending)):
-            with blob.open() as reader:
-                while chunk := reader.read(CHUNK):
-                    pending.file.write(chunk)
-                    on_bytes(len(chunk))
+            try:
+                _write_from(blob, pending, on_bytes)
+            except IntegrityError:
+                # Once more: what was damaged on its way comes whole the next time, what is wrong does not.
+                pending.file.seek(0)
+                pending.file.truncate()
+                _write_from(blob, pending, lambda _: None)
         else:
             on_bytes(blob.descriptor.size)
         pending.commit(0o644)
+
+
+def _write_from(blob: Blob, pending: AtomicFile, on_bytes: Callable[[int], None]) -> None:
+    with blob.open() as reader:
+        while chunk := reader.read(CHUNK):
+            pending.file.write(chunk)
+            on_bytes(len(chunk))
 
 
 def sync_blobs(root: Path) -> None:

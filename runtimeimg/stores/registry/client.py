@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from runtimeimg.errors import RemoteError, RuntimeimgError
+from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError, TransientError
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address, BadAddressError
 from runtimeimg.stores.registry.answers import drain, next_link, read_document
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 _MAX_REDIRECTS = 5
-_MIRROR_ATTEMPTS = 2
-"""A mirror that fails is not waited for: the registry that it stands in for is asked."""
+_BRIEF_ATTEMPTS = 2
+"""For what can be done without: an optional request; a mirror, whose registry itself is asked then."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -63,6 +63,7 @@ class RegistryClient:
         self.timing = timing
         self._place = place
         self._found: Address | None = None
+        self._said: float | None = None
         self._finding = threading.Lock()
         self._http = Http(place, options)
         self._authorizer = Authorizer(place, self._http, options, timing)
@@ -111,8 +112,34 @@ class RegistryClient:
 
     def budget(self) -> Budget:
         """Return the tries for one piece of work."""
-        attempts = self.options.attempts
-        return Budget(min(attempts, _MIRROR_ATTEMPTS) if self._place.mirror else attempts, self.timing)
+        if self._place.mirror:
+            return self._brief_budget()
+        return Budget(self.options.attempts, self.timing, self.options.retry_time, self._say_waiting)
+
+    def optional(self, request: Request) -> BaseHTTPResponse | None:
+        """Send a request that the work can do without; None where it fails, which is not waited for long."""
+        budget = self._brief_budget()
+        while True:
+            try:
+                return self.attempt(request)
+            except Passing as failure:
+                try:
+                    budget.spend(failure)
+                except TransientError:
+                    return None
+            except (NotFoundError, RemoteError):
+                return None
+
+    def _brief_budget(self) -> Budget:
+        return Budget(min(self.options.attempts, _BRIEF_ATTEMPTS), self.timing)
+
+    def _say_waiting(self, failure: Passing) -> None:
+        """Say once in a while that a registry is waited for; several transfers wait for the same one."""
+        now, seconds = self.timing.monotonic(), self.options.retry_time
+        with self._finding:
+            said, self._said = self._said, now
+        if said is None or now - said > seconds:
+            self.options.progress.line(f"{failure.message}; trying again for up to {seconds:.0f} seconds")
 
     def location(self, response: BaseHTTPResponse, here: Address) -> Address:
         """Return the address that a response to `here` points to; TLS is never given up on the way."""

@@ -18,6 +18,7 @@ MAX_WAIT = 120.0
 
 _FIRST_WAIT = 0.5
 _LONGEST_STEP = 20.0
+_SAID_AFTER = 2
 _SHOWN = 400
 _FOR_GOOD = frozenset({501, 505})
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
@@ -34,20 +35,32 @@ class Timing:
 
 
 class Passing(TransientError):  # noqa: N818 - what passes is no error yet
-    """A failure that may pass; `wait` is the seconds that the registry asked for, None when it did not."""
+    """A failure that may pass; `wait` is the seconds that the registry asked for, None when it did not.
 
-    def __init__(self, message: str, *, wait: float | None = None) -> None:
+    A `brief` one is not waited for long: a name that is not known for the moment mostly is on a machine without a net.
+    """
+
+    def __init__(self, message: str, *, wait: float | None = None, brief: bool = False) -> None:
         super().__init__(message)
         self.wait = wait
+        self.brief = brief
 
 
 class Budget:
-    """The tries that are left for one piece of work."""
+    """The tries that are left for one piece of work: so many, and more until `seconds` have passed since one failed.
 
-    def __init__(self, attempts: int, timing: Timing) -> None:
+    `waiting` is called with what failed once that begins to take time.
+    """
+
+    def __init__(
+        self, attempts: int, timing: Timing, seconds: float = 0.0, waiting: Callable[[Passing], None] | None = None
+    ) -> None:
         self._attempts = max(attempts, 1)
+        self._seconds = seconds
         self._timing = timing
+        self._waiting = waiting
         self._failed = 0
+        self._since = 0.0
 
     def spend(self, failure: Passing) -> None:
         """Wait before the next try, or raise TransientError when there is none.
@@ -55,15 +68,22 @@ class Budget:
         Waits double from half a second, with a random part so that clients do not come back together; what the
         registry asked for (Retry-After) is honoured when it is longer.
         """
+        now = self._timing.monotonic()
+        self._since = self._since if self._failed else now
         self._failed += 1
-        if self._failed >= self._attempts:
+        left = (0.0 if failure.brief else self._seconds) - (now - self._since)
+        if self._failed >= self._attempts and left <= 0:
             tries = f"tried {self._failed} times" if self._failed > 1 else "tried once"
             raise TransientError(f"{failure.message} ({tries})", hint="try again later") from failure
         if failure.wait is not None and failure.wait > MAX_WAIT:
             raise TransientError(
                 failure.message, hint=f"it asks to be tried again in {failure.wait:.0f} seconds"
             ) from failure
-        step = min(_FIRST_WAIT * 2 ** (self._failed - 1), _LONGEST_STEP)
+        if self._failed == _SAID_AFTER and left > 0 and self._waiting is not None:
+            self._waiting(failure)
+        step = min(_FIRST_WAIT * 2 ** min(self._failed - 1, 10), _LONGEST_STEP)
+        if self._failed >= self._attempts:
+            step = min(step, max(left, _FIRST_WAIT))
         self._timing.sleep(max(step * (0.5 + self._timing.jitter() / 2), failure.wait or 0.0))
 
     def refill(self) -> None:
@@ -144,6 +164,7 @@ def connection_failure(error: Exception, host: str) -> RuntimeimgError:
         cause = error.__cause__
         if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
             return RemoteError(f"registry '{host}' cannot be found: {printable(cause.strerror or '').lower()}")
+        return Passing(f"registry '{host}': {reason}", brief=True)
     return Passing(f"registry '{host}': {reason}")
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlencode
 
-from runtimeimg.errors import AuthError, IntegrityError, NotFoundError, RemoteError, RuntimeimgError
+from runtimeimg.errors import IntegrityError, RuntimeimgError
 from runtimeimg.oci import Digest
 from runtimeimg.stores.contents import Blob
 from runtimeimg.stores.parallel import Stopped
@@ -62,9 +62,8 @@ class Upload:
             ok=(201, 202),
             headers={"Content-Length": "0"},
         )
-        try:
-            response = self._client.request(request)
-        except (AuthError, NotFoundError, RemoteError):
+        response = self._client.optional(request)
+        if response is None:
             return False  # whether this matters, the upload will show
         drain(response)
         if response.status == 202:
@@ -78,9 +77,14 @@ class Upload:
         budget = self._client.budget()
         pieces = iter(_PIECES)
         send = self._send_whole
+        damaged = 0
         while True:
             try:
                 send()
+            except IntegrityError:
+                damaged += 1
+                if damaged > 1:
+                    raise
             except _TooLarge as refused:
                 if (piece := next(pieces, None)) is None:
                     raise refused.reason from None
