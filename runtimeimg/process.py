@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from runtimeimg.errors import UnavailableError
+from runtimeimg.errors import TransientError, UnavailableError
 
 _GRACE = 10.0
 _HANG_UP = 2.0
+_PIECE = 64 * 1024
 
 
 def find(program: str, path: str | None = None) -> str | None:
@@ -38,12 +40,14 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: IO[bytes] | None = None,
+    silence: float | None = None,
 ) -> tuple[int, str]:
     """Run `argv` and return its exit code and standard output.
 
     `stdin` is an open file that the program reads. `on_line` gets each line of standard error as it comes, and of
     standard output too, which is then not collected. When the caller is interrupted the program is asked to end
-    (SIGTERM), then made to. Raises UnavailableError when there is no such program.
+    (SIGTERM), then made to, and so it is when `on_line` got nothing for `silence` seconds, which raises TransientError.
+    Raises UnavailableError when there is no such program.
     """
     merged = on_line is not None
     try:
@@ -64,12 +68,31 @@ def run(
                 return child.returncode, (out if child.returncode == 0 else err or out).decode("utf-8", "replace")
             assert child.stdout is not None
             assert on_line is not None
-            for line in child.stdout:
+            for line in _lines(child.stdout, argv[0], silence):
                 on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
             return child.wait(), ""
         except BaseException:
             _end(child)
             raise
+
+
+def _lines(pipe: IO[bytes], program: str, silence: float | None) -> Iterator[bytes]:
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            if not selector.select(silence):
+                raise TransientError(f"program '{program.rpartition('/')[2]}' said nothing for {silence:.0f} seconds")
+            data = os.read(pipe.fileno(), _PIECE)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            yield from lines
+            if len(rest) >= _PIECE:  # a line without an end is handed over as it comes
+                yield rest
+                rest = b""
+    if rest:
+        yield rest
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

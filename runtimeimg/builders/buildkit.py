@@ -18,7 +18,7 @@ from runtimeimg.builders.docker.images import fetch, preflight, require_shell
 from runtimeimg.errors import RemoteError, UnavailableError
 from runtimeimg.image import Image
 from runtimeimg.render import render_dockerfile
-from runtimeimg.stores.engine import Engine, engine_environ
+from runtimeimg.stores.engine import Engine, engine_environ, patience
 from runtimeimg.stores.engine.images import inspect, read_image
 from runtimeimg.stores.engine.kind import kind_of
 
@@ -76,7 +76,8 @@ def _run(client: str, request: BuildRequest) -> str:
         argv += ["--no-cache"] if request.no_cache else []
         with context_file(request) as file:
             argv += ["--file", context.DOCKERFILE, "-"]
-            run_build(request, argv, file, {**engine_environ(request.stores.environ), "DOCKER_BUILDKIT": "1"})
+            environ = {**engine_environ(request.stores.environ), "DOCKER_BUILDKIT": "1"}
+            run_build(request, argv, file, environ, silence=patience(request.stores.environ))
         return id_file.read_text().strip()
 
 

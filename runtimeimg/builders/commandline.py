@@ -43,9 +43,17 @@ def build_arguments(request: BuildRequest) -> list[str]:
 
 
 def run_build(
-    request: BuildRequest, argv: Sequence[str], stdin: IO[bytes] | None, environ: Mapping[str, str]
+    request: BuildRequest,
+    argv: Sequence[str],
+    stdin: IO[bytes] | None,
+    environ: Mapping[str, str],
+    *,
+    silence: float | None = None,
 ) -> tuple[str, ...]:
-    """Run a build, its output shown as it comes, and return its last lines; BuildFailed when it fails."""
+    """Run a build, its output shown as it comes, and return its last lines; BuildFailed when it fails.
+
+    One that says nothing for `silence` seconds is ended (TransientError).
+    """
     tail: deque[str] = deque(maxlen=TAIL)
     steps = Steps(request)
 
@@ -54,7 +62,7 @@ def run_build(
         steps.take(line)
         request.stores.progress.line(line)
 
-    code, _ = process.run(argv, on_line=show, env=environ, stdin=stdin)
+    code, _ = process.run(argv, on_line=show, env=environ, stdin=stdin, silence=silence)
     if code:
         secrets = list(request.build_args.values())
         raise BuildFailed(
