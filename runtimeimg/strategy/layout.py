@@ -57,8 +57,12 @@ def read(text: str, file: str) -> list[Found]:
     if problems:
         raise SpecError(problems)
     lines = split_lines(text)
-    places = list(_documents(yaml.parse(text, Loader=_LOADER), lines))
-    return [Found(data=document.root.plain(), place=place) for document, place in zip(documents, places, strict=True)]
+    # Empty documents are among the places only.
+    places = dict(_documents(yaml.parse(text, Loader=_LOADER), lines))
+    return [
+        Found(data=document.root.plain(), place=places[document.root.line, document.root.column])
+        for document in documents
+    ]
 
 
 def split_lines(text: str) -> list[str]:
@@ -91,10 +95,12 @@ def line_after(lines: Sequence[str], place: Place, column: int) -> int:
     return after
 
 
-def _documents(events: Iterator[Any], lines: Sequence[str]) -> Iterator[Place]:
+def _documents(events: Iterator[Any], lines: Sequence[str]) -> Iterator[tuple[tuple[int, int], Place]]:
+    """Yield where documents begin, line and column from 1, and what is there."""
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent):
-            yield _value(next(events), events, lines)
+            root = next(events)
+            yield (root.start_mark.line + 1, root.start_mark.column + 1), _value(root, events, lines)
 
 
 def _value(event: Any, events: Iterator[Any], lines: Sequence[str]) -> Place:
