@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from runtimeimg.errors import RemoteError, RuntimeimgError
+from runtimeimg.errors import RemoteError, RuntimeimgError, UsageError
 from runtimeimg.image import choose_platform
 from runtimeimg.oci import Digest, Reference
 from runtimeimg.oci.documents import dump_json
@@ -225,3 +225,21 @@ def test_tls_is_never_given_up() -> None:
     assert Address.parse("https://R.Test:443/").authority == base.authority
     with pytest.raises(BadAddressError, match="holds a user name"):
         Address.parse("https://u@r.test/")
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://u:s3cret@[bad",
+        "socks5://u:s3cret@h:1",
+        "http://u:s3cret@h:99999",
+        "u:s3cret@h:x",
+        "http://",
+        "://u:s3cret",
+    ],
+)
+def test_proxies_that_are_no_addresses_are_refused_without_their_password(tmp_path: Path, proxy: str) -> None:
+    options = StoreOptions(etc=tmp_path, environ={"https_proxy": proxy}, attempts=1)
+    with pytest.raises(UsageError, match="proxy of the environment") as caught:
+        RegistrySource(Reference.parse("r.invalid/a/b:1"), options).open()
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from runtimeimg.errors import UsageError
 from runtimeimg.oci.reference import DEFAULT_REGISTRY
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address
@@ -139,10 +140,11 @@ def _make_manager(scheme: str, proxy: str | None, trust: Trust) -> PoolManager:
         manager = PoolManager(maxsize=_CONNECTIONS, blocksize=CHUNK, ssl_context=context)
         manager.pool_classes_by_scheme = POOLS
         return manager
-    login = urlsplit(proxy)
     headers = {}
-    if login.username is not None:
-        headers = make_headers(proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}")
+    auth = _parsed_proxy(proxy)
+    if auth is not None:
+        name, _, password = auth.partition(":")
+        headers = make_headers(proxy_basic_auth=f"{unquote(name)}:{unquote(password)}")
     through = ProxyManager(
         proxy,
         proxy_headers=headers,
@@ -153,6 +155,22 @@ def _make_manager(scheme: str, proxy: str | None, trust: Trust) -> PoolManager:
     )
     through.pool_classes_by_scheme = POOLS
     return through
+
+
+def _parsed_proxy(proxy: str) -> str | None:
+    """Return the login in a proxy's address; UsageError, without the address, for one that cannot be used."""
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
+    try:
+        found = parse_url(proxy)
+    except (LocationParseError, ValueError):
+        found = None
+    if found is None or found.scheme not in {"http", "https"} or not found.host:
+        raise UsageError(
+            "the proxy of the environment is no address that can be used", hint="https_proxy=http://HOST:PORT"
+        )
+    return found.auth
 
 
 def is_loopback(host: str) -> bool:
