@@ -18,6 +18,8 @@ _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?\
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*\Z")
 _TAG = re.compile(r"[\w][\w.-]{0,127}\Z", re.ASCII)
 
+LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
+"""Names of this machine itself, as common systems have them in hosts(5)."""
 TRANSPORTS = ("docker", "docker-daemon", "oci", "oci-archive", "docker-archive", "dir")
 
 
@@ -118,7 +120,7 @@ class Location:
         if not rest:
             raise UsageError(f"image {_shown(text)} names nothing after '{transport}:'")
         if transport == "docker":
-            return cls(transport=transport, reference=replace(Reference.parse(rest.removeprefix("//")), short=False))
+            return cls(transport=transport, reference=replace(_in_registry(rest.removeprefix("//")), short=False))
         if transport == "docker-daemon":
             if re.match(r"sha256:[a-f0-9]{64}\Z", rest):
                 return cls(transport=transport, image_id=rest)
@@ -137,6 +139,21 @@ class Location:
             return f"docker://{self.reference}"
         body = self.image_id or (self.reference.familiar if self.reference else self.path or "")
         return f"{self.transport}:{body}" + (f":{self.tag}" if self.tag else "")
+
+
+def _in_registry(text: str) -> Reference:
+    """Return the reference after `docker://`, where a name of this machine itself is always a registry."""
+    host, slash, path = text.partition("/")
+    if host.partition(":")[0].lower() not in LOOPBACK_NAMES:
+        return Reference.parse(text)
+    if not slash or not path:
+        raise UsageError(
+            f"image {_shown('docker://' + text)} names a registry and nothing in it",
+            hint=f"for example docker://{host}/web:1",
+        )
+    if not _HOST.match(host):
+        raise UsageError(f"image name {_shown(text)} is not valid")
+    return replace(Reference.parse(f"localhost/{path}"), registry=host)
 
 
 def _is_port_or_tag(transport: str, rest: str) -> bool:

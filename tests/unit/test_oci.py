@@ -179,3 +179,24 @@ def test_layer_media_types() -> None:
     assert layer_compression("application/vnd.oci.image.layer.v1.tar+zstd") == "zstd"
     with pytest.raises(InvalidDocumentError):
         layer_compression("application/vnd.in-toto+json")
+
+
+THIS_MACHINE = ["localhost", "localhost:5000", "ip6-localhost", "LOCALHOST:5000", "127.0.0.1", "[::1]:5000"]
+
+
+@pytest.mark.parametrize("host", THIS_MACHINE)
+def test_a_name_of_this_machine_is_a_registry(host: str) -> None:
+    found = Location.parse(f"docker://{host}/web:1").reference
+    assert found is not None
+    assert (found.registry, found.repository, found.tag) == (host, "web", "1")
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "ip6-localhost/"])
+def test_a_registry_alone_is_no_image(host: str) -> None:
+    with pytest.raises(UsageError, match="names a registry and nothing in it"):
+        Location.parse(f"docker://{host}")
+
+
+def test_a_loopback_host_with_a_bad_port_is_refused() -> None:
+    with pytest.raises(UsageError, match="is not valid"):
+        Location.parse("docker://localhost:port/web")

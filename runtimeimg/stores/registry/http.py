@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
 from runtimeimg.errors import UsageError
-from runtimeimg.oci.reference import DEFAULT_REGISTRY
+from runtimeimg.oci.reference import DEFAULT_REGISTRY, LOOPBACK_NAMES
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address
 from runtimeimg.stores.registry.certificates import find_certificates
@@ -175,8 +175,8 @@ def _parsed_proxy(proxy: str) -> str | None:
 
 def is_loopback(host: str) -> bool:
     """Tell whether a host name (without port) is this machine's own."""
-    name = host.strip("[]")
-    if name == "localhost" or name.endswith(".localhost"):
+    name = host.strip("[]").lower()
+    if name in LOOPBACK_NAMES or name.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
