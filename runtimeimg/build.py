@@ -10,10 +10,12 @@ from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex, choose_platform
+from runtimeimg.image.compress import Compression
 from runtimeimg.image.values import REFERENCE_DIGEST, image_entries
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
+from runtimeimg.stores.copying import packed
 from runtimeimg.stores.missing import named
 
 FILE_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
@@ -68,8 +70,9 @@ def build(
         result = images[0] if len(images) == 1 else index_of(images, request.plan)
         if request.plan.outputs:
             result = replace(result, name=str(Reference.parse(request.plan.outputs[0]).tagged))
+        compression = Compression.parse(request.options.get("compression", "gzip"), request.options.get("level"))
         written = tuple(
-            target.write(_ready(result, location, request, stack))
+            target.write(stack.enter_context(packed(result, location, request.stores, compression)))
             for target, location in zip(targets, destinations, strict=True)
         )
     return Built(builder=builder.name, images=tuple(images), written=written)
@@ -190,18 +193,3 @@ def _answers(name: str, request: BuildRequest) -> bool:
     except UnavailableError:
         return False
     return True
-
-
-def _ready(
-    result: Image | ImageIndex, location: Location, request: BuildRequest, stack: ExitStack
-) -> Image | ImageIndex:
-    """Return `result` fit for `location`: layers straight from an Engine are compressed before they are stored."""
-    if isinstance(result, ImageIndex) or location.transport not in ("docker", "oci", "oci-archive"):
-        return result
-    if all(layer.origin is None or layer.origin.store != "engine" for layer in result.layers):
-        return result
-    from runtimeimg.image.compress import Compression
-    from runtimeimg.image.compression import compressed
-
-    compression = Compression.parse(request.options.get("compression", "gzip"), request.options.get("level"))
-    return stack.enter_context(compressed(result, compression, request.stores.environ.get("TMPDIR")))

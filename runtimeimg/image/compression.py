@@ -21,6 +21,9 @@ _CHUNK = 1 << 20
 @contextlib.contextmanager
 def compressed(image: Image, compression: Compression, folder: str | None = None) -> Iterator[Image]:
     """Yield `image` with its uncompressed layers compressed; its blobs can be read until the context ends."""
+    if compression.name == "none":
+        yield image
+        return
     with tempfile.TemporaryDirectory(prefix="runtimeimg-", dir=folder) as name:
         layers = tuple(_compressed(layer, compression, Path(name) / str(at)) for at, layer in enumerate(image.layers))
         yield replace(image, layers=layers, manifest=None)

@@ -293,10 +293,12 @@ def test_write_atomically(tmp_path: Path) -> None:
     files.write_atomically(target, b"one")
     target.chmod(0o640)
     (tmp_path / "link").symlink_to("file")
-    files.write_atomically(str(tmp_path / "link"), b"two")
+    files.write_atomically(str(target), b"two")
     assert target.read_bytes() == b"two"
     assert target.stat().st_mode & 0o777 == 0o640
-    assert (tmp_path / "link").is_symlink()
+    files.write_atomically(tmp_path / "link", b"of the name alone")
+    assert target.read_bytes() == b"two"
+    assert not (tmp_path / "link").is_symlink()
     files.write_atomically("/dev/null", b"three")
     with pytest.raises(NotFoundError, match="cannot be written"):
         files.write_atomically(tmp_path / "none/file", b"")

@@ -97,14 +97,22 @@ def _files(options: StoreOptions) -> Iterator[Path]:
         if not Path(named).exists():
             raise UsageError(f"file '{named}' does not exist", hint="CONTAINERS_REGISTRIES_CONF names it")
         yield Path(named)
-    elif user is not None and (user / "registries.conf").is_file():
+    elif user is not None and _settings(user, "registries.conf"):
         yield user / "registries.conf"
         folders = [user]
     else:
         yield system / "registries.conf"
     for folder in folders:
         if folder is not None:
-            yield from sorted((folder / "registries.conf.d").glob("*.conf"))
+            yield from _settings(folder / "registries.conf.d", "*.conf")
+
+
+def _settings(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a folder, sorted; one that this user may not enter, as a home in a pod, holds none."""
+    try:
+        return sorted(folder.glob(pattern))
+    except PermissionError:
+        return []
 
 
 @lru_cache(maxsize=8)
