@@ -1,15 +1,12 @@
 """Documents of images given by every transport: they name what their reader can get, and it starts them."""
 
-import os
-import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from runtimeimg.errors import UsageError
 from runtimeimg.export.images import image_for
@@ -120,78 +117,3 @@ def test_command_lines_start_an_image_of_every_transport(made: Made, tmp_path: P
     assert said.startswith(f"runtimeimg copy {made.layout} docker-daemon:localhost/names:1\n")
     assert " localhost/names:1" in said.splitlines()[-1]
     subprocess.run(["docker", "rmi", made.pushed], check=True, capture_output=True)
-
-
-GENERATOR = "/usr/lib/systemd/system-generators/podman-system-generator"
-
-# ---- podman: RUNTIMEIMG_TEST_PODMAN is its command line, for one that is in a root of its own
-
-
-@pytest.fixture
-def podman() -> list[str]:
-    """The podman command, 5 or newer; it shares this machine's network and files."""
-    words = shlex.split(os.environ.get("RUNTIMEIMG_TEST_PODMAN", "podman"))
-    done = None
-    if shutil.which(words[0]):
-        done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=False, timeout=60)
-    release = done.stdout.split()[-1].partition(".")[0] if done is not None and done.stdout.split() else "0"
-    if not release.isdecimal() or int(release) < 5:
-        pytest.skip("there is no podman 5; RUNTIMEIMG_TEST_PODMAN is the command line of one")
-    return words
-
-
-@pytest.fixture
-def generator() -> list[str]:
-    """Podman's systemd generator; RUNTIMEIMG_TEST_QUADLET is its command line."""
-    words = shlex.split(os.environ.get("RUNTIMEIMG_TEST_QUADLET", GENERATOR))
-    if not shutil.which(words[0]):
-        pytest.skip("podman's systemd generator is not here; RUNTIMEIMG_TEST_QUADLET is its command line")
-    return words
-
-
-@pytest.fixture
-def played(podman: list[str], tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """Starts a pod's document with `podman kube play`, and takes it down at the end."""
-    file = tmp_path / "pod.yaml"
-
-    def play(text: str) -> None:
-        document = yaml.safe_load(text)
-        for container in document["spec"]["containers"]:
-            for port in container["ports"]:
-                port.update(hostPort=18238, hostIP="127.0.0.1")  # a cluster has a Service for this
-        file.write_text(yaml.safe_dump(document))
-        argv = [*podman, "kube", "play", "--replace", "--tls-verify=false", str(file)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    yield play
-    subprocess.run([*podman, "kube", "down", str(file)], capture_output=True, check=False, timeout=300)
-
-
-@pytest.mark.engine
-@pytest.mark.registry
-def test_podman_plays_the_pod_of_an_image_of_every_transport(made: Made, played: Callable[[str], None]) -> None:
-    for way in ([f"docker://{made.pushed}"], [made.layout, "--image", made.pushed], [made.pushed]):
-        played(runtimeimg("export", *way, "--to", "pod")[0])
-        answers()
-
-
-@pytest.mark.engine
-@pytest.mark.registry
-def test_podmans_generator_makes_services_of_the_quadlets(made: Made, generator: list[str], tmp_path: Path) -> None:
-    for way in ([f"docker://{made.pushed}"], [made.layout, "--image", made.pushed], [f"docker-daemon:{made.local}"]):
-        folder = tmp_path / "units"
-        runtimeimg("export", *way, "--to", "systemd-quadlet", "-o", folder)
-        done = subprocess.run(
-            ["env", f"QUADLET_UNIT_DIRS={folder}", *generator, "--dryrun"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        starts = [line for line in done.stdout.splitlines() if line.startswith("ExecStart=")]
-        name = made.local if way[0].startswith("docker-daemon:") else made.pushed
-        assert starts, done.stdout
-        assert all(name in line for line in starts)
-        shutil.rmtree(folder)
