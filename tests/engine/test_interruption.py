@@ -34,6 +34,7 @@ def ended(*_):
     raise SystemExit(143)
 
 signal.signal(signal.SIGTERM, ended)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would pass it over
 options = StoreOptions(environ={{"DOCKER_HOST": {url!r}, "TMPDIR": {tmp!r}}}, progress=Shown())
 request = request_of({text!r}, options, Path({tmp!r}), cache_dir=Path({cache!r}))
 try:
