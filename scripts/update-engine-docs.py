@@ -32,14 +32,15 @@ def main() -> None:
 
 
 def cell(result: dict[str, str] | None, notes: list[str]) -> str:
-    """Return what a cell says, its note as a number."""
+    """Return what a cell says: one that holds in another way than elsewhere leads to its note."""
     if result is None:
         return "not run"
     if not result["note"]:
         return result["outcome"]
     if result["note"] not in notes:
         notes.append(result["note"])
-    return f"{result['outcome']} ({notes.index(result['note']) + 1})"
+    said = "see" if result["outcome"] == "holds" else result["outcome"]
+    return f"{said} ({notes.index(result['note']) + 1})"
 
 
 if __name__ == "__main__":
