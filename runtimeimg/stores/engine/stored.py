@@ -15,7 +15,6 @@ from runtimeimg.errors import NotFoundError, RemoteError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.image.values import REFERENCE_DIGEST, image_entries
 from runtimeimg.oci import Descriptor, Digest, Index, parse_manifest
-from runtimeimg.oci.documents import load_json
 from runtimeimg.stores.engine.connection import Engine
 from runtimeimg.stores.engine.saved import Documents
 from runtimeimg.stores.engine.spool import EngineImage, saved
@@ -93,7 +92,6 @@ def _whole(item: Descriptor, documents: Documents) -> bool:
     raw = documents.blob(item.digest)
     if raw is None:
         return False
-    load_json(raw, "manifest")
     document = parse_manifest(raw, item.media_type)
     if isinstance(document, Index):
         return all(_whole(child, documents) for child in document.manifests)
