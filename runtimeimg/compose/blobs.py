@@ -19,6 +19,7 @@ from runtimeimg.image import Layer
 from runtimeimg.image.decompress import raw_pieces
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.reserving import ReservingFile
+from runtimeimg.stores.verify import once_more
 
 if TYPE_CHECKING:
     from runtimeimg.compose.reading import LayerRef
@@ -39,17 +40,14 @@ class Blobs:
         """Hand the blob of a layer to `take`, from the cache if it is there, else from its store."""
         origin = ref.layer.origin
         if self._cache is None or self._folder is None or origin is None or origin.store != "registry":
-            take(raw_pieces(ref.layer.open()))
+            once_more(lambda: take(raw_pieces(ref.layer.open())))
             return
         digest = ref.layer.descriptor.digest.encoded
         path = self._folder / f"blob-{digest}"
         try:
             if not self._from_cache(self._cache, ref.layer, path, take):
-                try:
-                    self._fetch(self._cache, ref.layer, path, take)
-                except IntegrityError:
-                    # Once more: what was damaged on its way comes whole the next time, what is wrong does not.
-                    self._fetch(self._cache, ref.layer, path, take)
+                cache = self._cache
+                once_more(lambda: self._fetch(cache, ref.layer, path, take))
         finally:
             path.unlink(missing_ok=True)
 

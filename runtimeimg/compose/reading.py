@@ -221,7 +221,13 @@ def _unfolding(pieces: Iterator[bytes], ref: LayerRef) -> Iterator[tuple[_Raw, G
     raw = _Raw(source)
     made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size)
     with contextlib.closing(source), contextlib.closing(ahead(made, _DEPTH)) as unfolded:
-        yield raw, unfolded
+        try:
+            yield raw, unfolded
+        except InvalidDocumentError:
+            # Bytes that were damaged on their way unfold to anything; only those of the digest can be found fault with.
+            unfolded.close()
+            raw.finish()
+            raise
 
 
 class _Raw:

@@ -83,6 +83,8 @@ class Unfolded:
                     )
                 yield piece
         except _DamagedError as error:
+            for _ in self._raw():
+                pass  # to its end, where a blob that was damaged on its way is told by its digest
             raise InvalidDocumentError(f"{self._name}: {error}") from None
 
     def _unzstd(self, head: bytes) -> Iterator[bytes]:

@@ -54,6 +54,13 @@ class AtomicFile:
         self.temporary.replace(self.target)
         self._done = True
 
+    def cut(self, size: int) -> int:
+        """Go on writing behind the first `size` bytes; return how many are given up."""
+        written = self.file.tell()
+        self.file.seek(size)
+        self.file.truncate()
+        return written - size
+
     def discard(self) -> None:
         """Remove the temporary file, if it was not put in place."""
         if not self._done:

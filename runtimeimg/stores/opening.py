@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from runtimeimg.budgets import MAX_DOCUMENT
-from runtimeimg.errors import IntegrityError, InvalidDocumentError, UsageError
+from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.image.values import is_image
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Manifest, parse_manifest
 from runtimeimg.oci.documents import load_json
 from runtimeimg.oci.mediatypes import is_layer
-from runtimeimg.stores.verify import check_bytes, read_all, verified
+from runtimeimg.stores.verify import check_bytes, once_more, read_all, verified
 
 MAX_DEPTH = 8
 """Indexes within indexes; real ones have one or two levels."""
@@ -133,12 +133,7 @@ def _open_image(manifest: Manifest, blobs: Blobs, name: str) -> Image:
     descriptor = manifest.config
     if descriptor.size > MAX_DOCUMENT:
         raise InvalidDocumentError(f"its config is {descriptor.size} bytes; {MAX_DOCUMENT} are allowed")
-    try:
-        raw = read_all(blobs.open_blob(descriptor), MAX_DOCUMENT, "config")
-    except IntegrityError:
-        raw = read_all(
-            blobs.open_blob(descriptor), MAX_DOCUMENT, "config"
-        )  # once more, should it be damaged on its way
+    raw = once_more(lambda: read_all(blobs.open_blob(descriptor), MAX_DOCUMENT, "config"))
     config = ImageConfig(raw, descriptor.media_type)
     diff_ids = config.diff_ids
     if len(diff_ids) != len(layers):
@@ -159,6 +154,6 @@ def read_manifest(blobs: Blobs, descriptor: Descriptor, name: str) -> bytes:
     """Return the verified bytes of a manifest that a descriptor names."""
     if descriptor.size > MAX_DOCUMENT:
         raise InvalidDocumentError(f"image '{name}': manifest {descriptor.digest} is larger than {MAX_DOCUMENT} bytes")
-    raw = read_all(blobs.open_manifest(descriptor), MAX_DOCUMENT, "manifest")
+    raw = once_more(lambda: read_all(blobs.open_manifest(descriptor), MAX_DOCUMENT, "manifest"))
     check_bytes(raw, descriptor.digest, f"manifest {descriptor.digest}")
     return raw

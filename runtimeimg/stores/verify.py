@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import IO, Protocol, cast
+from collections.abc import Callable
+from typing import IO, Protocol, TypeVar, cast
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.oci import Descriptor, Digest
+
+_Result = TypeVar("_Result")
 
 CHUNK = 1024 * 1024
 """Bytes moved at once: large enough that the cost of a call does not show, small enough for many at a time."""
@@ -86,6 +89,19 @@ class VerifiedReader(io.RawIOBase):
 def verified(source: ByteSource, descriptor: Descriptor, what: str) -> IO[bytes]:
     """Return a verified reader, typed as the file that it is."""
     return cast("IO[bytes]", VerifiedReader(source, descriptor, what))
+
+
+def once_more(work: Callable[[], _Result], undo: Callable[[], object] = lambda: None) -> _Result:
+    """Return what `work` does, done again when the bytes that it read were not those of their digest.
+
+    What was damaged on its way comes whole the next time; what is wrong where it lies does not, and raises. `undo`
+    takes back what the first time left.
+    """
+    try:
+        return work()
+    except IntegrityError:
+        undo()
+    return work()
 
 
 def read_all(reader: IO[bytes], limit: int, what: str = "document") -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from faults import FaultyRegistry
+from misbehaving import FaultyRegistry
 from served import serve
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from faults import FaultyRegistry, Forward, Header, Status
 from made import attestation, contents_of, digests, docker_schema2, image, index, layer, read, read_image, write
+from misbehaving import FaultyRegistry, Forward, Header, Status
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RemoteError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin, choose_platform

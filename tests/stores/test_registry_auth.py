@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from faults import FaultyRegistry, Header, Status
 from hypothesis import given
 from hypothesis import strategies as st
 from made import Clock, authfile, contents_of, digests, image, read_image, write
+from misbehaving import FaultyRegistry, Header, Status
 
 from runtimeimg.errors import AuthError, InvalidDocumentError, NotFoundError, RemoteError, TransientError
 from runtimeimg.oci import Reference

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults import Break, BreakUpload, Corrupt, FaultyRegistry, Forward, Header, Longer, Stall, Status
 from made import Clock, authfile, contents_of, digests, image, read_image, write
+from misbehaving import Break, BreakUpload, Corrupt, FaultyRegistry, Forward, Header, Longer, Stall, Status
 
 from runtimeimg.errors import IntegrityError, NotFoundError, RemoteError, RuntimeimgError, TransientError
 from runtimeimg.image import Image, choose_platform
@@ -194,14 +194,14 @@ def test_wrong_bytes_are_never_taken(
 @pytest.mark.parametrize("at", [0, 300])
 def test_corrupted_manifest_is_refused(client: Client, at: int) -> None:
     client.push(image(28))
-    client.proxy.rule("GET", "/manifests/", Corrupt(at=at))
+    client.proxy.rule("GET", "/manifests/", Corrupt(at=at), times=2)
     with pytest.raises(IntegrityError, match="manifest of 'docker://"):
         client.pull()
 
 
 def test_wrong_digest_header_is_refused(client: Client) -> None:
     client.push(image(29))
-    client.proxy.rule("GET", "/manifests/", Header(name="Docker-Content-Digest", value=Digest.of(b"x")))
+    client.proxy.rule("GET", "/manifests/", Header(name="Docker-Content-Digest", value=Digest.of(b"x")), times=2)
     with pytest.raises(IntegrityError):
         client.pull()
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from faults import Break, Corrupt, FaultyRegistry, Status
 from made import Clock, contents_of, digests, image, read_image, write
+from misbehaving import Break, Corrupt, FaultyRegistry, Status
 from served import free_port, serve
 
 from runtimeimg.errors import IntegrityError, TransientError

@@ -21,7 +21,7 @@ from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, Contents, contents
 from runtimeimg.stores.files import atomic_file, require_folder
 from runtimeimg.stores.layout import files, named_entry, open_entry, parse_index
-from runtimeimg.stores.verify import CHUNK, verified
+from runtimeimg.stores.verify import CHUNK, once_more, verified
 
 if TYPE_CHECKING:
     from runtimeimg.stores.files import AtomicFile
@@ -121,12 +121,17 @@ class ArchiveDestination:
     def _write_blob(self, pending: AtomicFile, name: str, blob: Blob) -> None:
         descriptor, progress = blob.descriptor, self._options.progress
         key = f"write {descriptor.digest}"
-        progress.start(key, f"write {self.name} {descriptor.digest.short}", descriptor.size)
         _write_header(pending.file, name, descriptor.size)
-        with blob.open() as reader:
-            while chunk := reader.read(CHUNK):
-                pending.file.write(chunk)
-                progress.advance(key, len(chunk))
+        begin = pending.file.tell()
+
+        def copy() -> None:
+            progress.start(key, f"write {self.name} {descriptor.digest.short}", descriptor.size)
+            with blob.open() as reader:
+                while chunk := reader.read(CHUNK):
+                    pending.file.write(chunk)
+                    progress.advance(key, len(chunk))
+
+        once_more(copy, lambda: pending.cut(begin))
         pending.file.write(_padding(descriptor.size))
         progress.done(key)
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,7 @@ from runtimeimg.oci.mediatypes import OCI_CONFIG, layer_compression, oci_layer
 from runtimeimg.stores.archive.index import Member, TarIndex
 from runtimeimg.stores.files import explained
 from runtimeimg.stores.opening import MAX_ENTRIES, MAX_LAYERS
-from runtimeimg.stores.verify import verified
+from runtimeimg.stores.verify import once_more, verified
 
 
 def open_docker_archive(index: TarIndex, name: str | None, shown: str) -> Image:
@@ -107,13 +108,11 @@ def loadable(image: Image, folder: str | None) -> Iterator[Image]:
         yield image
         return
     with tempfile.TemporaryDirectory(dir=folder or None, prefix="runtimeimg-") as place:
-        layers = tuple(
-            _unpacked(layer, Path(place) / str(number))
-            if layer_compression(layer.descriptor.media_type) == "zstd"
-            else layer
-            for number, layer in enumerate(image.layers)
-        )
-        yield replace(image, layers=layers, manifest=None)
+        layers = list(image.layers)
+        for number, layer in enumerate(layers):
+            if layer_compression(layer.descriptor.media_type) == "zstd":
+                layers[number] = once_more(partial(_unpacked, layer, Path(place) / str(number)))
+        yield replace(image, layers=tuple(layers), manifest=None)
 
 
 def _unpacked(layer: Layer, path: Path) -> Layer:

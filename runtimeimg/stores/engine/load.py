@@ -9,19 +9,23 @@ and blobs that are there already may be missing in it; whether they were there i
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from runtimeimg.errors import RemoteError
 from runtimeimg.image import Image, Layer
+from runtimeimg.image.decompress import Unfolded, raw_pieces
 from runtimeimg.oci import ImageConfig, Reference
 from runtimeimg.oci.documents import dump_json
 from runtimeimg.oci.mediatypes import layer_compression
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.verify import once_more
+
+if TYPE_CHECKING:
+    from requests import Response
 
 _CHUNK = 1 << 20
 BLOCK = 512
@@ -43,20 +47,26 @@ class Load:
 
 def load(engine: Engine, what: Load) -> None:
     """Load the image; RemoteError with the Engine's own words when it refuses."""
-    send(engine, _archive(engine, what), what.tag)
+    send(engine, lambda: _archive(engine, what), what.tag)
 
 
-def send(engine: Engine, archive: Iterator[bytes], name: str) -> None:
-    """Send an archive of the image called `name` and wait until the Engine took it."""
-    response = engine.call(
-        "POST",
-        "/images/load",
-        params={"quiet": False},
-        data=archive,
-        headers={"Content-Type": "application/x-tar"},
-        patient=True,
-    )
-    for message in engine.messages(response):
+def send(engine: Engine, archive: Callable[[], Iterator[bytes]], name: str) -> None:
+    """Send an archive of the image called `name`, made by `archive`, and wait until the Engine took it.
+
+    What was sent cannot be taken back: when a blob turns out to be damaged at its end, the archive is sent anew.
+    """
+
+    def begin() -> Response:
+        return engine.call(
+            "POST",
+            "/images/load",
+            params={"quiet": False},
+            data=archive(),
+            headers={"Content-Type": "application/x-tar"},
+            patient=True,
+        )
+
+    for message in engine.messages(once_more(begin)):
         if error := message.get("error"):
             raise RemoteError(f"engine refused image '{name}': {error}")
 
@@ -93,7 +103,8 @@ def _layer(engine: Engine, what: Load, name: str, layer: Layer) -> Iterator[byte
         size = layer.descriptor.size
         if layer_compression(layer.descriptor.media_type) == "zstd":
             # Engines before 23.0 do not know it, and the header of the entry wants the size beforehand.
-            reader, size = _unpacked(stack, reader, engine.options.environ.get("TMPDIR"))
+            what_it_is = f"layer {layer.descriptor.digest} of '{what.image.name}'"
+            reader, size = _unpacked(stack, reader, what_it_is, engine.options.environ.get("TMPDIR"))
         shown = f"load {what.tag} {layer.diff_id.short}"
         yield from stream_entry(engine, name, reader, size, shown)
 
@@ -115,19 +126,10 @@ def stream_entry(engine: Engine, name: str, reader: IO[bytes], size: int, shown:
     yield bytes(-moved % BLOCK)
 
 
-def _unpacked(stack: contextlib.ExitStack, reader: IO[bytes], folder: str | None) -> tuple[IO[bytes], int]:
-    import sys
-
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-
+def _unpacked(stack: contextlib.ExitStack, reader: IO[bytes], name: str, folder: str | None) -> tuple[IO[bytes], int]:
     file = stack.enter_context(tempfile.TemporaryFile(dir=folder or None))  # noqa: SIM115 - the stack closes it
-    with zstd.open(reader) as plain:
-        shutil.copyfileobj(plain, file, _CHUNK)
-    while reader.read(_CHUNK):
-        pass  # to its end, where the blob's digest is checked
+    for piece in Unfolded(raw_pieces(reader), name):
+        file.write(piece)
     size = file.tell()
     file.seek(0)
     return file, size

@@ -10,6 +10,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from runtimeimg.errors import NotFoundError, RemoteError
@@ -35,7 +36,7 @@ def load_stored(engine: Engine, image: Image | ImageIndex, tag: str, present: fr
     for absent in dict.fromkeys((present, frozenset())):
         passing = f"{PASSING}:{uuid.uuid4().hex}"
         try:
-            send(engine, _layout(engine, what, passing, tag, absent), tag)
+            send(engine, partial(_layout, engine, what, passing, tag, absent), tag)
             if not _whole(engine, passing, what, told=bool(absent)):
                 continue
             repository, _, name = tag.rpartition(":")

@@ -24,7 +24,7 @@ from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_INDEX
 from runtimeimg.stores.contents import Blob
 from runtimeimg.stores.files import AtomicFile, atomic_file, explained, is_temporary, remove_stale, sync_folder
-from runtimeimg.stores.verify import CHUNK
+from runtimeimg.stores.verify import CHUNK, once_more
 
 MARKER = "oci-layout"
 INDEX = "index.json"
@@ -130,13 +130,7 @@ def write_blob(root: Path, blob: Blob, on_bytes: Callable[[int], None]) -> None:
     with atomic_file(target, folder=root) as pending:
         origin = blob.origin
         if not (origin is not None and origin.store == "file" and _copy_file(Path(origin.place), blob, pending)):
-            try:
-                _write_from(blob, pending, on_bytes)
-            except IntegrityError:
-                # Once more: what was damaged on its way comes whole the next time, what is wrong does not.
-                pending.file.seek(0)
-                pending.file.truncate()
-                _write_from(blob, pending, lambda _: None)
+            once_more(lambda: _write_from(blob, pending, on_bytes), lambda: on_bytes(-pending.cut(0)))
         else:
             on_bytes(blob.descriptor.size)
         pending.commit(0o644)

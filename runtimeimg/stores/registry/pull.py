@@ -26,7 +26,7 @@ from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request, client_for
 from runtimeimg.stores.registry.failures import Passing, Timing, connection_failure, printable
 from runtimeimg.stores.registry.places import Place, meanings, pull_places
-from runtimeimg.stores.verify import CHUNK, check_bytes, verified
+from runtimeimg.stores.verify import CHUNK, check_bytes, once_more, verified
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -67,7 +67,7 @@ class RegistrySource:
 
     def _open_at(self, place: Place) -> Image | ImageIndex:
         client = client_for(place, self._options, self._timing)
-        raw, media_type = fetch_manifest(client, place.reference)
+        raw, media_type = once_more(lambda: fetch_manifest(client, place.reference))
         return open_top(raw, media_type, RegistryBlobs(client, place.repository, f"docker://{place.reference}"))
 
 

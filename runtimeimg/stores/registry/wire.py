@@ -25,6 +25,7 @@ _MAX_LINE = 1024
 _MAX_OVERHEAD = 64 * 1024
 """Bytes of chunk sizes and extensions beyond those that the chunks hold."""
 _MAX_TRAILERS = 32
+_LENGTH = re.compile(r"[ \t]*[0-9]{1,18}[ \t]*")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;|\r?\n\Z)")
 
 
@@ -104,6 +105,10 @@ class BoundedResponse(http.client.HTTPResponse):
             raise
         except http.client.HTTPException as error:
             raise MisframedError("its headers have no end") from error
+        length = self.headers.get("Content-Length")
+        if length is not None and not self.chunked and not _LENGTH.fullmatch(length):
+            # The standard library would read on until the other side hangs up, which it may never do.
+            raise MisframedError("its Content-Length is no number")
         self.pace.within(None)
 
     def _read_status(self) -> Any:

@@ -146,9 +146,10 @@ class FaultyRegistry:
                 connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
 
-    def rule(self, method: str, path: str, action: Action, *, times: int = 1, skip: int = 0) -> None:
-        """Add a rule."""
+    def rule(self, method: str, path: str, action: Action, *, times: int = 1, skip: int = 0) -> Rule:
+        """Add a rule and return it; its `times` are those that are left."""
         self._rules.append(Rule(method=method, path=re.compile(path), action=action, times=times, skip=skip))
+        return self._rules[-1]
 
     def revoke(self) -> None:
         """Let no token be valid any more."""
@@ -180,6 +181,7 @@ def _handler(registry: FaultyRegistry) -> type[BaseHTTPRequestHandler]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = 30
     faulty: FaultyRegistry
 
