@@ -10,6 +10,7 @@
     ├── RemoteError            5   a registry or daemon failed for good
     │   ├── AuthError          5   a login was refused
     │   └── IntegrityError     5   bytes do not match their digest or size
+    ├── NotAmendedError       11   a document holds nothing that `strategy amend` added, so there is nothing to remove
     └── TransientError        75   it failed for the moment; trying again may help
 
 Each has a message (lower case, the thing first), an optional hint (what to do) and an exit code. The library
@@ -119,6 +120,12 @@ class AuthError(RemoteError):
 
 class IntegrityError(RemoteError):
     """Bytes do not match the digest or size that was promised for them."""
+
+
+class NotAmendedError(RuntimeimgError):
+    """A document holds nothing that an amendment added, or nothing by which it could be told."""
+
+    exit_code = 11
 
 
 class TransientError(RuntimeimgError):

@@ -45,7 +45,8 @@ def command() -> None:
 def amend_command(document: str, remove: bool, diff: bool, in_place: bool, output: Path | None, **options: Any) -> None:
     """Add the steps of a runtime image to STRATEGY, a file (- for standard input); its text is kept as it is.
 
-    It holds a BuildStrategy, a ClusterBuildStrategy or a Tekton Task. Amending again replaces what was added.
+    It holds a BuildStrategy, a ClusterBuildStrategy or a Tekton Task. Amending again replaces what was added, also in
+    what comes back from a cluster without its comments.
     """
     from runtimeimg import strategy
 
@@ -53,13 +54,10 @@ def amend_command(document: str, remove: bool, diff: bool, in_place: bool, outpu
         raise UsageError("--in-place does not go with -o, --diff or standard input")
     text = _read(document)
     name = "<stdin>" if document == "-" else document
-    if remove:
-        result = strategy.remove(text, file=name)
-    else:
-        amended = strategy.amend(text, _amendment(options), file=name)
-        result = amended.text
-        for note in amended.notes:
-            click.echo(f"note: {note}", err=True)
+    done = strategy.take_out(text, file=name) if remove else strategy.amend(text, _amendment(options), file=name)
+    result = done.text
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
     if diff:
         result = _diff(text, result, name)
     _write(result, Path(document) if in_place else output)

@@ -1,37 +1,36 @@
 """Adding the steps of a runtime image to a strategy or Task that somebody else wrote, and taking them out again.
 
-The text is edited between its lines: every line that was there keeps its bytes, and what is added stands between two
-comments by which it is found again. Both directions are checked by reading the result.
+The text is edited where something is added: everything that was there keeps its bytes. Lines that are added stand
+between two comments, and an annotation lists what was added: by either it is found again. Both directions are checked
+by reading the result.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from runtimeimg.errors import InvalidDocumentError, UsageError
-from runtimeimg.strategy import layout
+from runtimeimg.strategy import layout, reading
 from runtimeimg.strategy.dialect import dialect_of, is_known
 from runtimeimg.strategy.documents import DEFAULT_IMAGE, render_parameters, render_steps, render_volumes
+from runtimeimg.strategy.editing import Edit, apply, block, flow_entry, flow_items, indented, lines_at
 from runtimeimg.strategy.layout import Found, Place
 from runtimeimg.strategy.parameters import Naming, described
-from runtimeimg.strategy.steps import BUILT_SUFFIX, NOT_ROOT, StepOptions
-from runtimeimg.strategy.verify import RESULTS, built_restored, names_in, only_added
+from runtimeimg.strategy.record import ANNOTATION, Record, items_digest
+from runtimeimg.strategy.removal import BEGIN, END, remove
+from runtimeimg.strategy.steps import BUILT_SUFFIX, StepOptions
+from runtimeimg.strategy.verify import RESULTS, names_in, only_added
 
-_BEGIN = "# >>> added by runtimeimg strategy amend"
-_REDIRECTED = "; the builder image is pushed under another name"
-_END = "# <<< added by runtimeimg strategy amend"
-_BLOCK = re.compile(
-    rf"^[ ]*{re.escape(_BEGIN)}(?P<redirected>{re.escape(_REDIRECTED)})?[ ]*\r?\n(?:.*\n)*?"
-    rf"[ ]*{re.escape(_END)}[ ]*(?:\r?\n|\Z)",
-    re.MULTILINE,
-)
 _SECOND_PUSH = (
     "the steps mention '{output}': where they push the builder image under that name, the runtime image is the second "
     "push there; --redirect lets them push under another name"
 )
-_OUTPUT_NAMES = ("IMAGE", "image", "OUTPUT_IMAGE", "output-image", "APP_IMAGE", "image-url")
+_OWN_RESULTS = (
+    "the steps write results that are the runtime image's: {names}; they write them with '{suffix}' at the end now"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,46 +67,23 @@ class Amended:
 def amend(text: str, amendment: Amendment, *, file: str = "<stdin>") -> Amended:
     """Return `text` with the steps added; what an earlier amendment added is replaced.
 
-    Raises SpecError for a text that is no YAML, UsageError where there is nothing to add to or no way to do it.
+    A text that says the same already comes back as it is. Raises SpecError for a text that is no YAML, UsageError
+    where there is nothing to add to or no way to do it.
     """
-    original = remove(text, file=file)
+    removed = remove(text, file=file)
+    original = removed.text
     found = _choose(layout.read(original, file), amendment.name, file)
     target = _Target(original, found, amendment)
     result = target.amended()
     before, after = layout.read(original, file), layout.read(result, file)
-    undone = built_restored(after, target.dialect.output_image) if target.redirected else after
-    if remove(result, file=file) != original or not only_added(before, undone, target.added):
+    if remove(result, file=file).text != original or not only_added(before, after, target.record):
         raise InvalidDocumentError(
             f"'{file}' is written in a way that steps cannot be added to",
             hint="write its lists in block style, an item a line",
         )
-    return Amended(text=result, notes=target.notes)
-
-
-def remove(text: str, *, file: str = "<stdin>") -> str:
-    """Return `text` without what `amend` added, byte for byte as it was; unchanged when nothing was added."""
-    if _BEGIN not in text:
-        return text
-    redirected = any(match["redirected"] for match in _BLOCK.finditer(text))
-    result = _BLOCK.sub("", text)
-    if _BEGIN in result or _END in result:
-        raise InvalidDocumentError(
-            f"{file}: the comments around what was added are not in pairs",
-            hint=f"each '{_BEGIN}' wants its '{_END}'",
-        )
-    if not text.endswith("\n") and result != text and _BLOCK.search(text, _last_block(text)):
-        result = re.sub(r"\r?\n\Z", "", result)
-    if redirected:
-        for output in ("$(params.shp-output-image)", "$(build.output.image)"):
-            result = result.replace(output + BUILT_SUFFIX, output)
-    layout.read(result, file)
-    return result
-
-
-def _last_block(text: str) -> int:
-    """Return where the last block begins if it ends the text, else the text's end."""
-    ends = [match.start() for match in _BLOCK.finditer(text) if match.end() == len(text)]
-    return ends[-1] if ends else len(text)
+    if BEGIN not in text and [item.data for item in layout.read(text, file)] == [item.data for item in after]:
+        result = text
+    return Amended(text=result, notes=(*removed.notes, *target.notes))
 
 
 def _choose(documents: Sequence[Found], name: str | None, file: str) -> Found:
@@ -142,10 +118,11 @@ class _Target:
         self._amendment = amendment
         self.data = found.data
         self.dialect = dialect_of(found.data["apiVersion"], found.data["kind"])
-        self._spec = _block(found.place.entries.get("spec"), "spec", "map")
-        self._steps = _block(self._spec.entries.get(self.dialect.steps_key), self.dialect.steps_key, "list")
-        self.redirected = False
-        self.added: dict[str, frozenset[str]] = {}
+        self._root = found.place
+        self._spec = block(found.place.entries.get("spec"), "spec", "map", flow=True)
+        self._steps = block(self._spec.entries.get(self.dialect.steps_key), self.dialect.steps_key, "list", flow=True)
+        self._renamed: tuple[str, ...] = ()
+        self.record = Record()
 
     def amended(self) -> str:
         """Return the text with everything added."""
@@ -157,62 +134,96 @@ class _Target:
             additions["results"] = results
         if self.dialect.volumes_key:
             additions[self.dialect.volumes_key] = render_volumes(self.dialect, self._amendment.configmap)
-        for key, text in additions.items():
-            self.added[key] = frozenset(re.findall(r"^- name: (.+)$", text, re.MULTILINE))
-            if taken := self.added[key] & names_in(self.data, key):
+        items: dict[str, list[Any]] = {key: layout.read(text, "<added>")[0].data for key, text in additions.items()}
+        added = {key: tuple(item["name"] for item in found) for key, found in items.items()}
+        for key, names in added.items():
+            if taken := set(names) & names_in(self.data, key):
                 raise UsageError(f"'{key}' of the document has a '{min(taken)}' of its own; rename that first")
-        return self._inserted(additions)
-
-    def _inserted(self, additions: Mapping[str, str]) -> str:
-        """Put each addition after the list of its key; those whose key is missing go below the steps."""
-        column = self._spec.column
-        missing = "".join(
-            f"{' ' * column}{key}:\n{_indented(text, column + 2)}"
-            for key, text in additions.items()
-            if key not in self._spec.entries
+        self.record = Record(
+            added=added,
+            created=tuple(key for key in added if key not in self._spec.entries),
+            empty=self._empty_maps(),
+            renamed=self._renamed,
+            digest=items_digest({"spec": items}, added),
         )
-        inserts: list[tuple[int, str]] = []
+        return apply(self._text, [*self._renames(), *self._into_spec(additions, items), self._annotated()])
+
+    def _into_spec(self, additions: Mapping[str, str], items: Mapping[str, list[Any]]) -> Iterator[Edit]:
+        """Yield the edits that put items at the ends of their lists; lists that are missing come below the steps."""
+        spec, lines = self._spec, self._lines
+        missing = ""
         for key, text in additions.items():
-            place = self._spec.entries.get(key)
-            if place is None:
+            if key in spec.entries:
                 continue
-            place = _block(place, key, "list")
-            dash = layout.dash_column(self._lines, place)
-            block = _indented(text, dash) + (missing if key == self.dialect.steps_key else "")
-            inserts.append((layout.line_after(self._lines, place, dash), self._marked(block, dash)))
-        lines = self._redirected_lines()
-        newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
-        for at, block in sorted(inserts, reverse=True):
-            added = block.replace("\n", newline)
-            if at == len(lines) and not lines[-1].endswith(("\n", "\r")):
-                added = newline + added.removesuffix(newline)
-            lines.insert(at, added)
-        return "".join(lines)
+            if spec.flow:
+                yield flow_entry(spec, key, items[key])
+            else:
+                missing += f"{' ' * spec.column}{key}:\n{indented(text, spec.column + 2)}"
+        for key, text in additions.items():
+            if key not in spec.entries:
+                continue
+            place = block(spec.entries[key], key, "list", flow=True)
+            below = missing if key == self.dialect.steps_key else ""
+            if place.flow:
+                yield flow_items(place, items[key])
+                column = spec.column
+                added = below
+            else:
+                column = layout.dash_column(lines, place)
+                added = indented(text, column) + below
+            if added:
+                yield lines_at(layout.line_after(lines, place, column), _marked(added, column))
 
-    def _marked(self, block: str, column: int) -> str:
-        note = _REDIRECTED if self.redirected else ""
-        return f"{' ' * column}{_BEGIN}{note}\n{block}{' ' * column}{_END}\n"
+    def _annotated(self) -> Edit:
+        """Return the edit that adds the annotation, and the maps around it that are missing."""
+        value: Any = self.record.to_json()
+        place, path = self._annotations_parent()
+        if place.flow:
+            for key in reversed(path[1:]):
+                value = {key: value}
+            return flow_entry(place, path[0], value)
+        text = "".join(f"{' ' * (2 * depth)}{key}:\n" for depth, key in enumerate(path[:-1]))
+        quoted = value.replace("'", "''")
+        text += f"{' ' * (2 * (len(path) - 1))}{path[-1]}: '{quoted}'\n"
+        at = layout.line_after(self._lines, place, place.column)
+        return lines_at(at, _marked(indented(text, place.column), place.column))
 
-    def _redirected_lines(self) -> list[str]:
-        lines = list(self._lines)
-        if self.redirected:
-            output = self.dialect.output_image
-            for at in range(self._steps.line, self._steps.last + 1):
-                lines[at] = lines[at].replace(output, output + BUILT_SUFFIX)
-        return lines
+    def _annotations_parent(self) -> tuple[Place, tuple[str, ...]]:
+        """Return the innermost map there is on the way to the annotation, and the keys that follow from there."""
+        path = ("metadata", "annotations", ANNOTATION)
+        place = self._root
+        for depth, key in enumerate(path[:-1]):
+            if key not in place.entries:
+                return place, path[depth:]
+            place = block(place.entries[key], key, "map", flow=True)
+        return place, path[-1:]
+
+    def _empty_maps(self) -> tuple[str, ...]:
+        place, path = self._annotations_parent()
+        return {2: ("metadata",), 1: ("annotations",)}.get(len(path), ()) if not place.entries else ()
+
+    def _renames(self) -> Iterator[Edit]:
+        """Yield the edits by which earlier steps use other names."""
+        for at in range(self._steps.line, self._steps.last + 1):
+            for name in self._renamed:
+                for match in re.finditer(re.escape(name), self._lines[at]):
+                    yield Edit(start=(at, match.end()), end=(at, match.end()), text=BUILT_SUFFIX)
 
     def _options(self) -> StepOptions:
         amendment, dialect = self._amendment, self.dialect
         steps = "".join(self._lines[self._steps.line : self._steps.last + 1])
-        output = amendment.output_image or dialect.output_image or self._output_parameter()
+        output = amendment.output_image or dialect.output_image or reading.output_parameter(self.data)
         managed = bool(dialect.output_directory) and dialect.output_directory in steps
         built = "" if managed or output not in steps else output
         if built and amendment.redirect:
-            self._allow_redirect()
-            self.redirected, built = True, output + BUILT_SUFFIX
+            if not dialect.output_image:
+                raise UsageError("--redirect is for strategies; let the Task's own step push under another name")
+            self._rename(steps, (output,))
+            built = output + BUILT_SUFFIX
         elif built:
             self.notes += (_SECOND_PUSH.format(output=output),)
-        user, group = self._run_as()
+        self._rename(steps, reading.results_written(steps, dialect))
+        user, group = reading.run_as(self.data, amendment.run_as)
         return StepOptions(
             image=amendment.image,
             builder=amendment.builder,
@@ -220,7 +231,7 @@ class _Target:
             naming=Naming() if dialect.parameters_key else None,
             managed=managed,
             built=built,
-            source=amendment.source or dialect.source or self._workspace(),
+            source=amendment.source or dialect.source or reading.workspace(self.data),
             output_image=output,
             insecure=dialect.insecure,
             inline_spec=self._inline_spec(),
@@ -228,6 +239,18 @@ class _Target:
             user=user,
             group=group,
         )
+
+    def _rename(self, steps: str, names: tuple[str, ...]) -> None:
+        """Have earlier steps use these names with a suffix: what they stand for is the runtime image's."""
+        for name in names:
+            if name + BUILT_SUFFIX in steps:
+                raise UsageError(
+                    f"the steps mention '{name}{BUILT_SUFFIX}' already, where '{name}' would have to go",
+                    hint="let them use another name there",
+                )
+        self._renamed += names
+        if names and names[0] != self.dialect.output_image:
+            self.notes += (_OWN_RESULTS.format(names=", ".join(names), suffix=BUILT_SUFFIX),)
 
     def _inline_spec(self) -> str:
         """Return the spec for a document without parameters, which must have it now."""
@@ -240,13 +263,6 @@ class _Target:
                 hint="pass the spec with --spec",
             )
         return amendment.spec
-
-    def _allow_redirect(self) -> None:
-        output = self.dialect.output_image
-        if not output:
-            raise UsageError("--redirect is for strategies; let the Task's own step push under another name")
-        if output + BUILT_SUFFIX in self._text:
-            raise UsageError(f"--redirect: the strategy mentions '{output}{BUILT_SUFFIX}' already")
 
     def _parameters(self, naming: Naming) -> str:
         defaults = {}
@@ -263,46 +279,6 @@ class _Target:
             f"- name: {name}\n  description: {text}\n" for name, text in RESULTS.items() if name not in there
         )
 
-    def _output_parameter(self) -> str:
-        names = [item.get("name") for item in self.data["spec"].get("params") or [] if isinstance(item, Mapping)]
-        for name in _OUTPUT_NAMES:
-            if name in names:
-                return f"$(params.{name})"
-        raise UsageError(
-            "the Task's parameter that names the image cannot be told",
-            hint="pass it, for example --output-image '$(params.TARGET)'",
-        )
 
-    def _workspace(self) -> str:
-        spaces = [item.get("name") for item in self.data["spec"].get("workspaces") or [] if isinstance(item, Mapping)]
-        name = "source" if "source" in spaces else spaces[0] if len(spaces) == 1 else None
-        return f"$(workspaces.{name}.path)" if name else ""
-
-    def _run_as(self) -> tuple[int | None, int | None]:
-        """Return the user and group of our steps: those asked for; not root's where all steps run as root."""
-        text = self._amendment.run_as
-        if text is not None:
-            match = re.fullmatch(r"([1-9][0-9]{0,9})(?::([0-9]{1,10}))?", text)
-            if match is None:
-                raise UsageError(f"--run-as {text!r} is not a number of a user, or user:group, other than root's")
-            return int(match[1]), int(match[2] or match[1])
-        context = self.data["spec"].get("securityContext") or self.data["spec"].get("stepTemplate") or {}
-        context = context.get("securityContext", context) if isinstance(context, Mapping) else {}
-        root = isinstance(context, Mapping) and context.get("runAsUser") == 0
-        return (NOT_ROOT, NOT_ROOT) if root else (None, None)
-
-
-def _block(place: Place | None, key: str, kind: str) -> Place:
-    """Return the place of a block map or list, or raise UsageError where it is something else."""
-    if place is None or place.kind == "scalar":
-        raise UsageError(f"'{key}' of the document is missing or empty; there is nothing to add to")
-    if place.kind != kind or place.flow:
-        written = "an alias" if place.kind == "alias" else "in brackets" if place.flow else f"a {place.kind}"
-        raise UsageError(
-            f"'{key}' in line {place.line + 1} is written as {written}; a block {kind} is needed to add to it"
-        )
-    return place
-
-
-def _indented(text: str, column: int) -> str:
-    return "".join(f"{' ' * column}{line}" if line.strip() else line for line in text.splitlines(keepends=True))
+def _marked(text: str, column: int) -> str:
+    return f"{' ' * column}{BEGIN}\n{text}{' ' * column}{END}\n"

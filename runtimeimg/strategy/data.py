@@ -109,7 +109,7 @@ def quoted(text: str) -> str:
     """Return `text` as a YAML scalar on one line: plain where that is plainly the same, else in double quotes."""
     if is_plain(text):
         return text
-    return _UNPRINTABLE.sub(_escape, json.dumps(text, ensure_ascii=False))
+    return flow(text)
 
 
 def argument(text: str) -> str:
@@ -119,9 +119,12 @@ def argument(text: str) -> str:
 
 def yaml_value(value: Any) -> str:
     """Return a text or a list of texts as YAML on one line."""
-    if isinstance(value, str):
-        return quoted(value)
-    return "[" + ", ".join(_UNPRINTABLE.sub(_escape, json.dumps(item, ensure_ascii=False)) for item in value) + "]"
+    return quoted(value) if isinstance(value, str) else flow(list(value))
+
+
+def flow(value: Any) -> str:
+    """Return a value as JSON on one line that is YAML too; what begins with `$` stays as it is."""
+    return _UNPRINTABLE.sub(_escape, json.dumps(value, ensure_ascii=False))
 
 
 def _escape(match: re.Match[str]) -> str:

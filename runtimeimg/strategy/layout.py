@@ -15,7 +15,7 @@ import yaml
 from runtimeimg.errors import UsageError
 from runtimeimg.spec import yamlnodes
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BLANK = re.compile(r"\s*(?:#.*)?\Z")
 
 
@@ -23,7 +23,9 @@ _BLANK = re.compile(r"\s*(?:#.*)?\Z")
 class Place:
     """A value in the text: its first and last line (from 0), its column, and what is in it.
 
-    `kind` is `scalar`, `map`, `list` or `alias`; `flow` tells the forms with brackets and braces.
+    `kind` is `scalar`, `map`, `list` or `alias`; `flow` tells the forms with brackets and braces. `start` and `end` are
+    where the text of anything but a block begins and ends, `key` where the key of a map's value begins: line and
+    column, from 0.
     """
 
     kind: str
@@ -34,7 +36,9 @@ class Place:
     text: str = ""
     entries: dict[str, Place] = field(default_factory=dict)
     items: list[Place] = field(default_factory=list)
-    key_column: int = 0
+    start: tuple[int, int] = (0, 0)
+    end: tuple[int, int] = (0, 0)
+    key: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ def read(text: str, file: str) -> list[Found]:
         raise SpecError(problems)
     lines = split_lines(text)
     # Empty documents are among the places only.
-    places = dict(_documents(yaml.parse(text, Loader=_LOADER), lines))
+    places = dict(_documents(yaml.parse(text, Loader=LOADER), lines))
     return [
         Found(data=document.root.plain(), place=places[document.root.line, document.root.column])
         for document in documents
@@ -105,14 +109,17 @@ def _documents(events: Iterator[Any], lines: Sequence[str]) -> Iterator[tuple[tu
 
 def _value(event: Any, events: Iterator[Any], lines: Sequence[str]) -> Place:
     line, column, end = event.start_mark.line, event.start_mark.column, event.end_mark
+    start = (line, column)
     if isinstance(event, yaml.AliasEvent):
-        return Place(kind="alias", line=line, column=column, last=end.line)
+        return Place(kind="alias", line=line, column=column, last=end.line, start=start, end=(end.line, end.column))
     if isinstance(event, yaml.ScalarEvent):
         last = _block_end(line, end, lines) if event.style in {"|", ">"} else end.line
-        return Place(kind="scalar", line=line, column=column, last=max(line, last), text=event.value)
+        place = Place(kind="scalar", line=line, column=column, last=max(line, last), text=event.value, start=start)
+        place.end = (end.line, end.column)
+        return place
     is_map = isinstance(event, yaml.MappingStartEvent)
     flow = bool(event.flow_style)
-    place = Place(kind="map" if is_map else "list", line=line, column=column, last=line, flow=flow)
+    place = Place(kind="map" if is_map else "list", line=line, column=column, last=line, flow=flow, start=start)
     while not isinstance(inner := next(events), yaml.MappingEndEvent | yaml.SequenceEndEvent):
         child = _value(inner, events, lines)
         place.last = max(place.last, child.last)
@@ -122,11 +129,12 @@ def _value(event: Any, events: Iterator[Any], lines: Sequence[str]) -> Place:
         if not place.entries:
             place.column = child.column  # of the first key; an anchor may stand on the line before
         value = _value(next(events), events, lines)
-        value.key_column = child.column
+        value.key = child.start
         place.last = max(place.last, value.last)
         place.entries[child.text] = value
     if flow and inner.end_mark is not None:
         place.last = max(place.last, inner.end_mark.line)
+        place.end = (inner.end_mark.line, inner.end_mark.column)
     return place
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runtimeimg.errors import UsageError
-from runtimeimg.strategy.dialect import PREFIX, Dialect
+from runtimeimg.strategy.dialect import Dialect
 from runtimeimg.strategy.parameters import SPEC_VARIABLE, Naming, array_arguments, input_options
 
 WORK_VOLUME = "runtime-image"
@@ -18,6 +18,8 @@ BUILT_NAME = "localhost/runtimeimg-builder:latest"
 BUILDERS = ("native", "buildah", "kaniko", "buildkit")
 BUILT_SUFFIX = "-builder"
 """What `--redirect` puts after the output's name where earlier steps push the builder image."""
+OWN_STEPS = ("runtime-image", "runtime-dockerfile", "runtime-build", "runtime-stamp")
+"""The names of the steps that are added."""
 NOT_ROOT = 65532
 """The user and group of the tool's own image."""
 
@@ -87,7 +89,7 @@ class StepOptions:
 def make_steps(dialect: Dialect, options: StepOptions) -> tuple[Step, ...]:
     """Return the steps for the builder that was chosen; raise UsageError for one that cannot do it here."""
     if options.builder == "native":
-        return (_own(options, PREFIX + "image", "compose", _compose_args(dialect, options)),)
+        return (_own(options, OWN_STEPS[0], "compose", _compose_args(dialect, options)),)
     if options.builder not in BUILDERS:
         raise UsageError(f"--builder {options.builder!r} is not one of {', '.join(BUILDERS)}")
     if options.managed and options.builder != "buildah":
@@ -98,9 +100,9 @@ def make_steps(dialect: Dialect, options: StepOptions) -> tuple[Step, ...]:
     dockerfile = [*_input_args(options), f"--insecure={options.insecure}", *_found_args(dialect, options)]
     stamp = [f"--builder={options.builder}", *_output_args(dialect, options)]
     return (
-        _own(options, PREFIX + "dockerfile", "dockerfile", [*dockerfile, *_failure_args(dialect), *_arrays(options)]),
+        _own(options, OWN_STEPS[1], "dockerfile", [*dockerfile, *_failure_args(dialect), *_arrays(options)]),
         _builder_step(options),
-        _own(options, PREFIX + "stamp", "stamp", stamp),
+        _own(options, OWN_STEPS[3], "stamp", stamp),
     )
 
 
@@ -181,7 +183,7 @@ def _builder_step(options: StepOptions) -> Step:
     make = {"buildah": _buildah, "kaniko": _kaniko, "buildkit": _buildkit}[options.builder]
     command, args, env, security = make(options)
     return Step(
-        name=PREFIX + "build",
+        name=OWN_STEPS[2],
         image=options.builder_step_image or _BUILDER_IMAGES[options.builder],
         command=(command,),
         args=tuple(args),
