@@ -130,6 +130,7 @@ def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, Progress]]
         error_message=options["result_error_message"],
     )
     try:
+        files.check()
         with display("plain") as progress:
             yield files, progress
     except BaseException as error:

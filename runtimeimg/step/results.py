@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from runtimeimg.errors import (
     UsageError,
 )
 from runtimeimg.step.delivery import Outcome
-from runtimeimg.stores.files import write_atomically
+from runtimeimg.stores.files import atomic_file, explained
 from runtimeimg.text import without_userinfo
 
 MAX_MESSAGE = 900
@@ -60,17 +63,65 @@ class ResultFiles:
         self._write(((self.digest, outcome.digest), (self.size, str(outcome.size)), (self.url, outcome.url)))
 
     def failed(self, error: BaseException) -> None:
-        """Write reason and message of an error."""
-        self._write(((self.error_reason, reason(error)), (self.error_message, message(error))))
+        """Write reason and message of an error, as far as they can be written: the error itself is shown anyway."""
+        for result in ((self.error_reason, reason(error)), (self.error_message, message(error))):
+            with contextlib.suppress(RuntimeimgError):
+                self._write((result,))
+
+    def check(self) -> None:
+        """Raise RuntimeimgError for a file that could not be written later; nothing is written now.
+
+        Earlier steps may have left a file of root's there. In a folder that is open to all it is replaced by a new one.
+        """
+        for path in (self.digest, self.size, self.url, self.error_reason, self.error_message):
+            if path is None:
+                continue
+            if not path.parent.is_dir():
+                raise NotFoundError(f"result file '{path}' cannot be written: its folder does not exist")
+            if not _can_replace(path) and not _can_overwrite(path):
+                raise RuntimeimgError(
+                    f"result file '{path}' cannot be written: it belongs to user {_owner(path)}, and this step runs as "
+                    f"user {os.geteuid()}",
+                    hint="amend the strategy with --run-as, or let the earlier steps write it elsewhere",
+                )
 
     def _write(self, results: tuple[tuple[Path | None, str], ...]) -> None:
         for path, text in results:
-            if path is None:
-                continue
-            try:
-                write_atomically(path, text.encode("utf-8", "replace"))
-            except RuntimeimgError as error:
-                raise RuntimeimgError(f"result file {error.message}") from error
+            if path is not None:
+                _write_result(path, text.encode("utf-8", "replace"))
+
+
+def _write_result(path: Path, data: bytes) -> None:
+    """Write a file that every later step may replace or overwrite, whoever it runs as."""
+    try:
+        if _can_replace(path):
+            with atomic_file(path) as pending:
+                pending.file.write(data)
+                pending.commit(0o666)
+        else:
+            with explained(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "wb") as file:
+                file.write(data)
+    except RuntimeimgError as error:
+        raise RuntimeimgError(f"result file {error.message}") from error
+
+
+def _can_replace(path: Path) -> bool:
+    """Tell whether a new file may take the name: in a sticky folder only its owner's and ours may be taken."""
+    folder = path.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    status = folder.stat()
+    if not status.st_mode & stat.S_ISVTX or os.geteuid() == status.st_uid or not os.path.lexists(path):
+        return True
+    return path.lstat().st_uid == os.geteuid()
+
+
+def _can_overwrite(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and os.access(path, os.W_OK)
+
+
+def _owner(path: Path) -> int:
+    return (path if os.path.lexists(path) else path.parent).lstat().st_uid
 
 
 def reason(error: BaseException) -> str:

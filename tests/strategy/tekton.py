@@ -28,6 +28,8 @@ class Pod:
     parameters: Mapping[str, str | Sequence[str]]
     source: Path | None = None
     logs: list[str] = field(default_factory=list)
+    results_mode: int = 0o777
+    """That of the folder of the results; an emptyDir is open to all."""
 
     def directory(self, name: str) -> Path:
         """Return the folder of a volume, open to all as an emptyDir is."""
@@ -67,6 +69,7 @@ class Pod:
         argv += [f"--cap-add={item}" for item in capabilities.get("add", [])]
         for name, path in (("results", "/tekton/results"), ("output", "/workspace/output-image")):
             argv.append(f"--volume={self.directory(name)}:{path}")
+        self.directory("results").chmod(self.results_mode)
         if self.source is not None:
             argv.append(f"--volume={self.source}:/workspace/source:ro")
         for mount in step.get("volumeMounts") or []:

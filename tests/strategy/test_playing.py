@@ -106,11 +106,21 @@ def stage(
     )
 
 
-def strategy(stage: Stage, output: str, amendment: Amendment, uid: int = 0) -> dict[str, Any]:
-    text = STRATEGY.format(tool=stage.tool, builder=stage.builder, output=output, uid=uid)
+def strategy(stage: Stage, output: str, amendment: Amendment, uid: int = 0, *, more: str = "") -> dict[str, Any]:
+    text = (STRATEGY + more).format(tool=stage.tool, builder=stage.builder, output=output, uid=uid)
     amended = amend(text, replace(amendment, image=stage.tool))
     document: dict[str, Any] = yaml.safe_load(amended.text)
     return document
+
+
+ROOT_RESULTS = """\
+    - name: report
+      image: {tool}
+      command: [sh, -c]
+      args: ["umask 022; printf sha256:0 >$(results.shp-image-digest.path); printf 1 >$(results.shp-image-size.path)"]
+      securityContext: {{runAsUser: 0, runAsGroup: 0}}
+"""
+"""What a build step of root leaves: results that belong to it."""
 
 
 def push_as_shipwright_does(pod: Pod, stage: Stage) -> None:
@@ -198,6 +208,44 @@ def test_the_step_pushes_once_where_the_strategy_pushes_by_itself(stage: Stage, 
     assert stage.registry.pushes(stage.repository) == ["1-builder", "1"]
     assert_results(pod, stage)
     assert_runtime_image(stage)
+
+
+@pytest.mark.parametrize("output", [LAYOUT, PUSHED], ids=["managed", "push"])
+def test_results_of_a_root_step_before_are_in_nobodys_way(stage: Stage, output: str) -> None:
+    document = strategy(stage, output, Amendment(spec=stage.spec(), redirect=True), more=ROOT_RESULTS)
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
+    assert pod.run(document) == 0, pod.logs
+    if output == LAYOUT:
+        push_as_shipwright_does(pod, stage)
+    assert stage.registry.pushes(stage.repository)[-1:] == ["1"]
+    assert pod.result("shp-image-digest-builder") == "sha256:0"
+    assert pod.result("shp-image-size-builder") == "1"
+    assert_results(pod, stage)
+
+
+@pytest.mark.parametrize("folder", ["open", "sticky", "closed"])
+def test_result_files_of_root_are_replaced_or_nothing_is_pushed(stage: Stage, folder: str) -> None:
+    """However the files came there: where they cannot be written, it is known before anything is pushed."""
+    document = yaml.safe_load(cluster_strategy(image=stage.tool, managed=False))
+    pod = Pod(
+        folder=stage.folder,
+        parameters=stage.system_parameters() | {"runtime-spec": stage.spec(), "runtime-builder-image": stage.builder},
+    )
+    for name in ("shp-image-digest", "shp-image-size"):
+        (pod.directory("results") / name).write_text("root's")
+        (pod.directory("results") / name).chmod(0o644)
+    pod.results_mode = {"open": 0o777, "sticky": 0o1777, "closed": 0o755}[folder]
+    code = pod.run(document)
+    if folder == "open":
+        assert code == 0, pod.logs
+        assert stage.registry.pushes(stage.repository) == ["1"]
+        assert_results(pod, stage)
+    else:
+        assert code == 1, pod.logs
+        assert "shp-image-digest' cannot be written: it belongs to user 0" in pod.logs[-1]
+        assert stage.registry.pushes(stage.repository) == []
+        assert pod.result("shp-image-digest") == "root's"
+        assert pod.result("shp-error-reason") == ("RuntimeImageFailed" if folder == "sticky" else None)
 
 
 def values_of(build: dict[str, Any]) -> dict[str, Any]:
