@@ -11,7 +11,7 @@ from runtimeimg.builders import Builder, BuildRequest, load_builder
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex, choose_platform
 from runtimeimg.image.compress import Compression
-from runtimeimg.image.values import REFERENCE_DIGEST, image_entries
+from runtimeimg.image.values import REFERENCE_DIGEST, image_entries, platforms_in
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
@@ -76,6 +76,24 @@ def build(
             for target, location in zip(targets, destinations, strict=True)
         )
     return Built(builder=builder.name, images=tuple(images), written=written)
+
+
+def shared_platforms(plan: BuildPlan, options: StoreOptions) -> tuple[Platform, ...]:
+    """Return the platforms that the base and every image that is copied from are for, in the base's order.
+
+    Without base and images it is this machine's. NotFoundError lists what there is where they share none.
+    """
+    sources = [item for item in (plan.base, *plan.images) if item is not None and item.transport != "dir"]
+    there = {}
+    for source in dict.fromkeys(sources):
+        with named(plan.role(source), source):
+            there[source] = platforms_in(open_image(source, options, exact=False))
+    first, *others = there.values() or [(Platform.host(),)]
+    shared = tuple(item for item in first if all(any(one.matches(item) for one in other) for other in others))
+    if not shared:
+        held = "; ".join(f"'{name}' is for {', '.join(map(str, found)) or 'none'}" for name, found in there.items())
+        raise NotFoundError("base and builder image have no platform in common", hint=held)
+    return shared
 
 
 def index_of(images: Sequence[Image], plan: BuildPlan) -> ImageIndex:

@@ -56,7 +56,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("-o", "--output", "outputs", multiple=True, metavar="DEST", help="Where to write, e.g. oci:DIR:TAG.")
 @click.option("--push", is_flag=True, help="Write to the registry under the names given by -t.")
 @click.option("--load", is_flag=True, help="Write to the local Engine under the names given by -t.")
-@click.option("--platform", "platforms", metavar="P,...", help="Platforms, e.g. linux/amd64,linux/arm64, or all.")
+@click.option(
+    "--platform",
+    "platforms",
+    metavar="P,...",
+    help="Platforms, e.g. linux/amd64,linux/arm64, or all that base and builder image share.",
+)
 @click.option("--metadata-file", type=FILE, help="Write digests, names and what was moved, as JSON.")
 @click.option("--iidfile", type=FILE, help="Write the image ID.")
 @click.option("--digestfile", type=FILE, help="Write the digest of the manifest or index.")
@@ -195,22 +200,12 @@ def _single_platform(text: str | None) -> Platform | None:
 
 
 def _platforms(text: str | None, request: BuildRequest) -> list[Platform]:
-    """Return the platforms of `--platform`; `all` are those that the base (or, for scratch, the builder) is for."""
-    from runtimeimg.oci import Platform
-
+    """Return the platforms of `--platform`; `all` are those that the base and all images copied from are for."""
     if text != "all":
         return list(platforms_of(text))
-    from runtimeimg.image import Image
-    from runtimeimg.image.values import image_entries
-    from runtimeimg.stores import open_image
+    from runtimeimg.build import shared_platforms
 
-    source = request.plan.base or next(iter(request.plan.images), None)
-    if source is None:
-        return [Platform.host()]
-    found = open_image(source, request.stores)
-    if isinstance(found, Image):
-        return [found.platform]
-    return list(dict.fromkeys(entry.platform for entry in image_entries(found) if entry.platform))
+    return list(shared_platforms(request.plan, request.stores))
 
 
 def _show_plan(plan: BuildPlan, builder: str, destinations: list[Location]) -> None:

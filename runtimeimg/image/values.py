@@ -118,6 +118,21 @@ def image_entries(index: ImageIndex) -> tuple[Descriptor, ...]:
     )
 
 
+def platforms_in(found: Image | ImageIndex) -> tuple[Platform, ...]:
+    """Return the platforms that an image or index is for, each once, in its order."""
+    if isinstance(found, Image):
+        return (found.platform,)
+    there: dict[Platform, None] = {}
+    for entry in image_entries(found):
+        if entry.platform is not None:
+            there[entry.platform] = None
+            continue
+        child = found.open_manifest(entry)
+        if isinstance(child, (Image, ImageIndex)):
+            there |= dict.fromkeys(platforms_in(child))
+    return tuple(there)
+
+
 def choose_platform(found: Image | ImageIndex, platform: Platform | None) -> Image:
     """Return the image for `platform` (this machine's when None): the first entry that matches, as Docker does.
 

@@ -102,6 +102,22 @@ def test_several_platforms_give_an_index(spec: Path, tmp_path: Path) -> None:
         assert len(found["layers"]) == 3  # type: ignore[arg-type]
 
 
+def test_all_platforms_are_those_that_base_and_builder_share(spec: Path, tmp_path: Path) -> None:
+    write(f"oci:{spec.parent / 'three'}:1", index(*(image(3, arch=arch) for arch in ("s390x", "arm64", "ppc64le"))))
+    write(f"oci:{spec.parent / 'other'}:1", index(image(4, arch="s390x")))
+    text = spec.read_text()
+    spec.write_text(text.replace(str(spec.parent / "base"), str(spec.parent / "three")))
+    where = f"oci:{tmp_path / 'out'}:1"
+    built(str(spec), "-o", where, "--platform", "all", cache=tmp_path / "cache")
+    assert inspect(where, "--platform", "linux/arm64", cache=tmp_path / "cache")["platform"] == "linux/arm64"
+    assert run("inspect", where, "--platform", "linux/s390x", cache=tmp_path / "cache").returncode == 3
+    spec.write_text(text.replace(str(spec.parent / "base"), str(spec.parent / "other")))
+    done = run("build", str(spec), "-o", where, "--platform", "all", cache=tmp_path / "cache")
+    assert done.returncode == 3
+    assert "have no platform in common" in done.stderr
+    assert "other:1' is for linux/s390x; 'oci:" in done.stderr
+
+
 def test_a_missing_platform_lists_what_there_is(spec: Path, tmp_path: Path) -> None:
     done = run("build", str(spec), "-o", f"oci:{tmp_path / 'out'}", "--platform", "linux/s390x", cache=tmp_path / "c")
     assert done.returncode == 3
