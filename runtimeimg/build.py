@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -79,15 +79,20 @@ def build(
 
 
 def shared_platforms(plan: BuildPlan, options: StoreOptions) -> tuple[Platform, ...]:
-    """Return the platforms that the base and every image that is copied from are for, in the base's order.
-
-    Without base and images it is this machine's. NotFoundError lists what there is where they share none.
-    """
-    sources = [item for item in (plan.base, *plan.images) if item is not None and item.transport != "dir"]
+    """Return the platforms that the base and every image that is copied from are for; see `common_platforms`."""
     there = {}
-    for source in dict.fromkeys(sources):
-        with named(plan.role(source), source):
-            there[source] = platforms_in(open_image(source, options, exact=False))
+    for source in dict.fromkeys((plan.base, *plan.images)):
+        if source is not None and source.transport != "dir":
+            with named(plan.role(source), source):
+                there[source] = platforms_in(open_image(source, options, exact=False))
+    return common_platforms(there)
+
+
+def common_platforms(there: Mapping[Location, Sequence[Platform]]) -> tuple[Platform, ...]:
+    """Return the platforms that all these images are for, in the order of the first; of no image this machine's.
+
+    NotFoundError lists what there is where they share none.
+    """
     first, *others = there.values() or [(Platform.host(),)]
     shared = tuple(item for item in first if all(any(one.matches(item) for one in other) for other in others))
     if not shared:

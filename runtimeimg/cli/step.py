@@ -30,6 +30,7 @@ _INPUTS = (
     click.option("--base-image", default="", metavar="REF", help="Wins over the spec's base."),
     click.option("--builder-image", default="", metavar="REF", help="Wins over what earlier steps built."),
     click.option("--work-dir", default="", metavar="PATH", help="Wins over the spec's workDir."),
+    click.option("--platforms", default="", metavar="P,...", help="All that base and builder image share if empty."),
     click.option("--built-directory", default="", metavar="DIR", help="Where earlier steps left the builder image."),
     click.option("--built-image", default="", metavar="REF", help="Where earlier steps pushed the builder image."),
     click.argument("arrays", nargs=-1, type=click.UNPROCESSED),
@@ -89,7 +90,7 @@ def compose_step(compression: str, **options: Any) -> None:
 @_with(_COMMON + _INPUTS)
 def dockerfile_step(**options: Any) -> None:
     """Write Dockerfile.runtime and what else the builder of the next step needs into the work volume."""
-    from runtimeimg.step import hand_over, prepare
+    from runtimeimg.step import check_platform, hand_over, prepare
 
     with _reported(options) as (_, progress):
         inputs = _inputs(options, built_directory=options["built_directory"])
@@ -97,7 +98,9 @@ def dockerfile_step(**options: Any) -> None:
         stores = target.stores
         insecure = target.image.registry if _boolean(options["insecure"], "--insecure") else None
         with tempfile.TemporaryDirectory() as scratch:
-            hand_over(prepare(inputs, stores, scratch=Path(scratch)), _work(), stores, insecure=insecure)
+            prepared = prepare(inputs, stores, scratch=Path(scratch))
+            check_platform(prepared)
+            hand_over(prepared, _work(), stores, insecure=insecure)
 
 
 @command.command("stamp", context_settings=RAW)
@@ -111,7 +114,7 @@ def stamp_step(builder: str, **options: Any) -> None:
         target = _target(options, progress)
         stores = target.stores
         prepared: Prepared = take_over(_work(), stores)
-        outcome = deliver(built_by(builder, _work(), stores), prepared, target, stores)
+        outcome = deliver([built_by(builder, _work(), stores)], prepared, target, stores)
         files.succeeded(outcome)
         click.echo(f"wrote {outcome.url} ({outcome.digest})", err=True)
 
@@ -145,11 +148,12 @@ def _inputs(options: dict[str, Any], *, built_directory: str) -> Inputs:
 
     # click takes the first `--` for the end of the options.
     arrays = split_arrays(options["arrays"], ARRAYS) if options["arrays"] else {}
-    names = ("source", "spec_file", "mounted_spec", "base_image", "builder_image", "work_dir", "built_image")
+    names = ("source", "spec_file", "mounted_spec", "base_image", "builder_image", "work_dir", "platforms")
     return Inputs(
         spec_text=os.environ.get(SPEC_VARIABLE, ""),
         output_image=options["output_image"],
         built_directory=built_directory,
+        built_image=options["built_image"],
         **{name: options[name] for name in names},
         directories=arrays.get("directories", ()),
         entrypoint=arrays.get("entrypoint", ()),

@@ -1,7 +1,7 @@
 """What the steps of a strategy do in a pod; `runtimeimg step` is their command line."""
 
 from runtimeimg.step.delivery import Outcome, Target, compose, deliver
-from runtimeimg.step.handover import built_by, hand_over, take_over
+from runtimeimg.step.handover import built_by, check_platform, hand_over, take_over
 from runtimeimg.step.inputs import Inputs
 from runtimeimg.step.planning import Prepared, prepare
 from runtimeimg.step.results import ResultFiles
@@ -13,6 +13,7 @@ __all__ = [
     "ResultFiles",
     "Target",
     "built_by",
+    "check_platform",
     "compose",
     "deliver",
     "hand_over",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtimeimg import provenance as kept
 from runtimeimg import stamp as stamping
-from runtimeimg.build import base_facts
+from runtimeimg.build import base_facts, index_of
 from runtimeimg.builders import BuildRequest, load_builder
 from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError, TransientError
-from runtimeimg.image import Image
+from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Digest, Location, Reference
 from runtimeimg.render import render_dockerfile
 from runtimeimg.step.planning import Prepared, nameable
@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was made: its name, the digest of its manifest, and the bytes of its config and layers as stored."""
+    """What was made: its name, the digest of its manifest or index, the bytes of configs and layers as stored."""
 
     url: str
     digest: Digest
@@ -56,31 +56,43 @@ def compose(prepared: Prepared, target: Target, stores: StoreOptions, *, options
     )
     builder = load_builder("native")
     builder.check(request)
-    with builder.build(request) as image:
-        return deliver(image, prepared, target, stores)
+    with contextlib.ExitStack() as stack:
+        images = [
+            stack.enter_context(builder.build(replace(request, platform=platform))) for platform in prepared.platforms
+        ]
+        return deliver(images, prepared, target, stores)
 
 
-def deliver(image: Image, prepared: Prepared, target: Target, stores: StoreOptions) -> Outcome:
-    """Stamp the image, keep its provenance, then write it: an error before the very last request leaves no image."""
-    base = base_facts(prepared.pinned, stores, platform=image.platform)
-    image = stamping.apply(image, stamping.stamp_of(prepared.plan, base_digest=base.digest))
-    manifest = image.to_manifest()
-    image = replace(image, manifest=manifest)
+def deliver(images: Sequence[Image], prepared: Prepared, target: Target, stores: StoreOptions) -> Outcome:
+    """Stamp the images, keep their provenance, then write them: an error before the very last request leaves no image.
+
+    Those of several platforms go out as an index.
+    """
+    stamped = [_stamped(image, prepared, stores) for image in images]
+    result = stamped[0] if len(stamped) == 1 else index_of(stamped, prepared.plan)
+    top = (result.index if isinstance(result, ImageIndex) else result.to_manifest()).descriptor
     if target.provenance:
         document = kept.Provenance(
             dockerfile=dockerfile_of(prepared), plan=kept.plan_to_json(prepared.plan, prepared.digests)
         )
         try:
-            kept.push(target.image, manifest.descriptor, document, target.stores)
+            kept.push(target.image, top, document, target.stores)
         except (NotFoundError, RemoteError, TransientError) as error:
             # Not every registry takes artifacts; one that takes nothing at all will not take the image either.
             target.stores.progress.line(f"provenance is not kept: {error}")
     if target.directory is None:
-        open_destination(Location(transport="docker", reference=target.image), target.stores).write(image)
+        open_destination(Location(transport="docker", reference=target.image), target.stores).write(result)
     else:
-        replace_image(target.directory, image, target.stores)
-    size = manifest.config.size + sum(layer.size for layer in manifest.layers)
-    return Outcome(url=str(target.image), digest=manifest.digest, size=size)
+        replace_image(target.directory, result, target.stores)
+    blobs = [blob for image in stamped for blob in (image.to_manifest().config, *image.to_manifest().layers)]
+    size = sum({blob.digest: blob.size for blob in blobs}.values())
+    return Outcome(url=str(target.image), digest=top.digest, size=size)
+
+
+def _stamped(image: Image, prepared: Prepared, stores: StoreOptions) -> Image:
+    base = base_facts(prepared.pinned, stores, platform=image.platform)
+    image = stamping.apply(image, stamping.stamp_of(prepared.plan, base_digest=base.digest))
+    return replace(image, manifest=image.to_manifest())
 
 
 def dockerfile_of(prepared: Prepared) -> str:
@@ -88,7 +100,7 @@ def dockerfile_of(prepared: Prepared) -> str:
     return render_dockerfile(nameable(prepared.pinned))
 
 
-def replace_image(directory: Path, image: Image, stores: StoreOptions) -> None:
+def replace_image(directory: Path, image: Image | ImageIndex, stores: StoreOptions) -> None:
     """Write `image` as the only one of the OCI layout in `directory`, in place of the layout or tarball there.
 
     The new layout is complete before the old is touched. Earlier steps may run as another user: what they wrote can

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from runtimeimg.builders.context import copy_out, find_sources
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError, UsageError
 from runtimeimg.image import Image, choose_platform
-from runtimeimg.oci import Digest, Location
+from runtimeimg.oci import Digest, Location, Platform
 from runtimeimg.oci.documents import load_json
 from runtimeimg.plan import Facts, resolve
 from runtimeimg.render import context_paths
@@ -24,6 +24,22 @@ from runtimeimg.strategy.data import dump
 
 _STATE = "step.json"
 _BUILDER = "builder"
+
+
+def check_platform(prepared: Prepared) -> None:
+    """Raise UsageError for what another builder's step cannot do: several platforms, or one that is not its node's."""
+    platforms = ", ".join(map(str, prepared.platforms))
+    host = Platform.host()
+    if len(prepared.platforms) > 1:
+        raise UsageError(
+            f"base and builder image are for {platforms}, and the builder's step builds for one platform",
+            hint=f"set the parameter platforms to {host}, this node's, or amend with the native builder",
+        )
+    if not prepared.platforms[0].matches(host):
+        raise UsageError(
+            f"the image would be for {platforms}, and the builder's step runs on {host}",
+            hint="let the Build run on such a node (spec.nodeSelector), or amend with the native builder",
+        )
 
 
 def hand_over(prepared: Prepared, work: Path, stores: StoreOptions, *, insecure: str | None) -> None:

@@ -43,6 +43,7 @@ class Inputs:
     entrypoint: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    platforms: str = ""
     output_image: str = ""
     built_directory: str = ""
     built_image: str = ""

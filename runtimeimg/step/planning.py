@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runtimeimg.errors import UsageError
+from runtimeimg.build import common_platforms
+from runtimeimg.errors import NotFoundError, UsageError
 from runtimeimg.image import Image
-from runtimeimg.oci import Digest, Location, Reference
+from runtimeimg.image.values import platforms_in
+from runtimeimg.oci import Digest, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan, Facts, resolve
+from runtimeimg.progress import Progress
 from runtimeimg.spec import LoadedSpec
 from runtimeimg.step.inputs import Inputs, read_inputs
 from runtimeimg.stores import StoreOptions, open_image
@@ -20,7 +23,10 @@ from runtimeimg.strategy.steps import BUILT_NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The plan of a step: `plan` as written, `pinned` with every image by digest, and those digests by name."""
+    """The plan of a step: `plan` as written, `pinned` with every image by digest, and those digests by name.
+
+    `platforms` are those that it is carried out for.
+    """
 
     loaded: LoadedSpec
     document: Mapping[str, Any]
@@ -28,6 +34,7 @@ class Prepared:
     pinned: BuildPlan
     digests: Mapping[str, Digest]
     workspace: Path
+    platforms: tuple[Platform, ...] = ()
 
 
 def prepare(inputs: Inputs, stores: StoreOptions, *, scratch: Path) -> Prepared:
@@ -47,12 +54,39 @@ def prepare(inputs: Inputs, stores: StoreOptions, *, scratch: Path) -> Prepared:
         )
     facts = Facts(builder_image=builder or None, output_images=(inputs.output_image,))
     plan = in_registry(resolve(loaded.spec, facts), found)
-    pinned, digests = pin(plan, stores)
+    pinned, digests, there = pin(plan, stores)
     # Shipwright does not promise that the source's folder is there; a spec may well do without.
     workspace = Path(inputs.source) if inputs.source and Path(inputs.source).is_dir() else scratch
     return Prepared(
-        loaded=loaded, document=document, plan=plan, pinned=pinned, digests=digests, workspace=workspace.resolve()
+        loaded=loaded,
+        document=document,
+        plan=plan,
+        pinned=pinned,
+        digests=digests,
+        workspace=workspace.resolve(),
+        platforms=_platforms(from_item(inputs.platforms, "platforms"), there, stores.progress),
     )
+
+
+def _platforms(text: str, there: Mapping[Location, tuple[Platform, ...]], progress: Progress) -> tuple[Platform, ...]:
+    """Return the platforms that were asked for; all that the images share where none were, and say what is left out."""
+    shared = common_platforms(there)
+    if text not in {"", "all"}:
+        wanted = tuple(dict.fromkeys(Platform.parse(item) for item in text.split(",")))
+        for platform in wanted:
+            if not any(item.matches(platform) for item in shared):
+                raise NotFoundError(
+                    f"platform {platform} of the parameter platforms is not among those of base and builder image",
+                    hint=f"they share {', '.join(map(str, shared))}",
+                )
+        return wanted
+    for location, platforms in there.items():
+        missing = [str(item) for item in platforms if not any(item.matches(one) for one in shared)]
+        if missing:
+            progress.line(f"left out: {', '.join(missing)} of '{location}', which not all images are for")
+    if len(shared) > 1:
+        progress.line(f"platforms: {', '.join(map(str, shared))}")
+    return shared
 
 
 def built_image(directory: Path) -> Location | None:
@@ -98,12 +132,13 @@ def in_registry(plan: BuildPlan, found: Location | None) -> BuildPlan:
 
 def pin(
     plan: BuildPlan, stores: StoreOptions, *, known: Mapping[str, Digest] | None = None
-) -> tuple[BuildPlan, Mapping[str, Digest]]:
-    """Return the plan with its images by digest, and the digests by the names that they had.
+) -> tuple[BuildPlan, Mapping[str, Digest], Mapping[Location, tuple[Platform, ...]]]:
+    """Return the plan with its images by digest, the digests by the names that they had, and what each is for.
 
-    Digests that are `known` are not asked for.
+    Images whose digests are `known` are not asked for.
     """
     digests: dict[str, Digest] = dict(known or {})
+    platforms = {}
     for location in dict.fromkeys(item for item in (plan.base, *plan.images) if item is not None):
         if str(location) in digests:
             continue
@@ -111,6 +146,7 @@ def pin(
         document = found.manifest if isinstance(found, Image) else found.index
         if document is not None:
             digests[str(location)] = document.digest
+        platforms[location] = platforms_in(found)
 
     def by_digest(location: Location) -> Location:
         digest = digests.get(str(location))
@@ -118,7 +154,7 @@ def pin(
             return location
         return replace(location, reference=replace(location.reference, tag=None, digest=digest))
 
-    return _mapped(plan, by_digest), digests
+    return _mapped(plan, by_digest), digests, platforms
 
 
 def nameable(plan: BuildPlan) -> BuildPlan:

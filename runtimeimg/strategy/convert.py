@@ -59,8 +59,11 @@ def convert(
         new["source"] = _source(spec["source"], moved)
     new["strategy"] = {"name": strategy or OUR_STRATEGY, "kind": kind}
     _note_strategy(spec, new["strategy"], moved)
+    output = _with_secret(spec.get("output"), "pushSecret", "spec.output", moved)
+    if strategy is None:
+        values = [*values, *_platforms_value(output, moved)]
     new["paramValues"] = values
-    new["output"] = _with_secret(spec.get("output"), "pushSecret", "spec.output", moved)
+    new["output"] = output
     new |= {key: spec[key] for key in _KEPT if key in spec}
     if isinstance(spec.get("trigger"), Mapping):
         new["trigger"] = _trigger(spec["trigger"], moved)
@@ -242,6 +245,16 @@ def _with_secret(image: Any, key: str, path: str, moved: _Moved) -> dict[str, An
         new[key] = credentials["name"]
         moved.to(f"{path}.credentials.name", f"{path}.{key}")
     return new
+
+
+def _platforms_value(output: dict[str, Any], moved: _Moved) -> list[dict[str, Any]]:
+    """Take the platforms out of the output: our one step makes the index that Shipwright would start builds for."""
+    platforms = output.pop("platforms", None) or []
+    if not platforms:
+        return []
+    moved.to("spec.output.platforms", f"paramValues {PREFIX}platforms")
+    names = [f"{item.get('os')}/{item.get('arch')}" for item in platforms if isinstance(item, Mapping)]
+    return [_value(f"{PREFIX}platforms", ",".join(names))]
 
 
 def _trigger(trigger: Mapping[str, Any], moved: _Moved) -> dict[str, Any]:

@@ -48,6 +48,10 @@ PARAMETERS = (
     Parameter(name="env", description="Environment, each NAME=value; added to the spec's.", default=()),
     Parameter(name="labels", description="Labels, each key=value; added to the spec's.", default=()),
     Parameter(name="work-dir", description="Working directory; wins over the spec's."),
+    Parameter(
+        name="platforms",
+        description="Platforms, such as linux/amd64,linux/arm64; all that base and builder image share if empty.",
+    ),
     Parameter(name="compression", description="Compression of the new layer, gzip, zstd or none.", default="gzip"),
     Parameter(
         name="provenance",

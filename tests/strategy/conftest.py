@@ -9,12 +9,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+
+from runtimeimg.image import Image, ImageIndex
+from runtimeimg.oci import Index, Location
+from runtimeimg.stores import StoreOptions, open_destination, open_image
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "runtimeimg-test-strategy"
@@ -116,3 +120,20 @@ def web_images(logged_registry: LoggedRegistry, tmp_path_factory: pytest.TempPat
         subprocess.run(["docker", "push", "-q", name], check=True, capture_output=True)
         subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
     return builder, base
+
+
+@pytest.fixture(scope="session")
+def platform_images(logged_registry: LoggedRegistry, web_images: tuple[str, str]) -> tuple[str, str]:
+    """The same two as indexes: the builder's for amd64 and arm64, the base's for one more."""
+    names = []
+    for name, others in zip(web_images, (("arm64",), ("arm64", "s390x")), strict=True):
+        found = open_image(Location.parse(f"docker://{name}"), StoreOptions())
+        assert isinstance(found, Image)
+        images = [found, *(found.with_config(found.config.evolve(architecture=item)) for item in others)]
+        manifests = {image.to_manifest().digest: replace(image, manifest=image.to_manifest()) for image in images}
+        entries = [replace(image.manifest.descriptor, platform=image.platform) for image in manifests.values()]
+        index = ImageIndex(index=Index.of(entries), open_manifest=lambda entry, there=manifests: there[entry.digest])
+        several = Location.parse(f"docker://{name.removesuffix(':1')}:several")
+        open_destination(several, StoreOptions()).write(index)
+        names.append(str(several).removeprefix("docker://"))
+    return names[0], names[1]

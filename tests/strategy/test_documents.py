@@ -313,6 +313,15 @@ def test_an_old_build_converts_to_one_of_today(strategy: str | None, extra: str,
     assert any("spec.output.credentials.name -> spec.output.pushSecret" in line for line in converted.moved)
 
 
+def test_the_platforms_of_an_output_become_a_parameter_of_our_strategy() -> None:
+    old = OLD_BUILD.replace("output: {", "output: {platforms: [{os: linux, arch: amd64}, {os: linux, arch: arm64}], ")
+    (build,) = documents(convert(old).text)
+    assert {"name": "runtime-platforms", "value": "linux/amd64,linux/arm64"} in build["spec"]["paramValues"]
+    assert "platforms" not in build["spec"]["output"]
+    (build,) = documents(convert(old, strategy="buildah").text)
+    assert len(build["spec"]["output"]["platforms"]) == 2  # Shipwright starts a build for each, ours among its steps
+
+
 RUNTIME_NAMES = ("base-image", "work-dir", "env", "labels", "directories", "entrypoint")
 
 

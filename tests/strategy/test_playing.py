@@ -15,6 +15,8 @@ import yaml
 from conftest import LoggedRegistry
 from tekton import Pod
 
+from runtimeimg.image import ImageIndex
+from runtimeimg.image.values import platforms_in
 from runtimeimg.oci import Location, Reference
 from runtimeimg.provenance import read
 from runtimeimg.stores import StoreOptions, open_image
@@ -131,7 +133,7 @@ def push_as_shipwright_does(pod: Pod, stage: Stage) -> None:
     assert not list(directory.glob("*.tar"))
     source, target = f"oci:{directory}", f"docker://{stage.name}"
     subprocess.run(
-        ["skopeo", "copy", "--dest-tls-verify=false", "--preserve-digests", source, target],
+        ["skopeo", "copy", "--all", "--dest-tls-verify=false", "--preserve-digests", source, target],
         check=True,
         capture_output=True,
     )
@@ -246,6 +248,71 @@ def test_result_files_of_root_are_replaced_or_nothing_is_pushed(stage: Stage, fo
         assert stage.registry.pushes(stage.repository) == []
         assert pod.result("shp-image-digest") == "root's"
         assert pod.result("shp-error-reason") == ("RuntimeImageFailed" if folder == "sticky" else None)
+
+
+@pytest.fixture
+def several(stage: Stage, platform_images: tuple[str, str]) -> Stage:
+    """The same with images of several platforms: builder for amd64 and arm64, base for s390x too."""
+    return replace(stage, builder=platform_images[0], base=platform_images[1])
+
+
+def platforms_of(stage: Stage) -> list[str]:
+    found = stage.open()
+    return [str(item) for item in platforms_in(found)] if isinstance(found, ImageIndex) else [f"={found.platform}"]
+
+
+@pytest.mark.parametrize("output", [LAYOUT, PUSHED], ids=["managed", "push"])
+def test_a_builder_of_several_platforms_gives_all_that_the_base_is_for(several: Stage, output: str) -> None:
+    document = strategy(several, output, Amendment(spec=several.spec(), redirect=True))
+    pod = Pod(folder=several.folder, parameters=several.system_parameters())
+    assert pod.run(document) == 0, pod.logs
+    if output == LAYOUT:
+        push_as_shipwright_does(pod, several)
+    assert several.registry.pushes(several.repository)[-1:] == ["1"]
+    assert platforms_of(several) == ["linux/amd64", "linux/arm64"]
+    assert "left out: linux/s390x" in pod.logs[-1]
+    index = several.open()
+    assert pod.result("shp-image-digest") == index.index.digest
+    for entry in index.index.manifests:
+        image = index.open_manifest(entry)
+        assert image.config.strings("Entrypoint") == tuple(several.runtime()["entrypoint"])
+        assert image.platform == entry.platform
+    assert answer_of(several.name) == "it answers\n"
+
+
+@pytest.mark.parametrize("platforms", ["linux/arm64", "linux/s390x", "linux/amd64"])
+def test_one_platform_is_a_stated_choice(several: Stage, platforms: str) -> None:
+    document = yaml.safe_load(cluster_strategy(image=several.tool, managed=False))
+    values = {"runtime-spec": several.spec(), "runtime-builder-image": several.builder, "runtime-platforms": platforms}
+    pod = Pod(folder=several.folder, parameters=several.system_parameters() | values)
+    if platforms == "linux/s390x":
+        assert pod.run(document) == 3
+        assert "they share linux/amd64, linux/arm64" in str(pod.result("shp-error-message"))
+        assert several.registry.pushes(several.repository) == []
+    else:
+        assert pod.run(document) == 0, pod.logs
+        assert platforms_of(several) == [f"={platforms}"]
+
+
+def test_a_base_of_one_platform_gives_that_and_the_log_says_so(several: Stage, web_images: tuple[str, str]) -> None:
+    stage = replace(several, base=web_images[1])
+    document = strategy(stage, LAYOUT, Amendment(spec=stage.spec()))
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
+    assert pod.run(document) == 0, pod.logs
+    push_as_shipwright_does(pod, stage)
+    assert platforms_of(stage) == ["=linux/amd64"]
+    assert "left out: linux/arm64" in pod.logs[-1]
+
+
+def test_another_builder_wants_the_choice_of_a_platform(several: Stage, buildah: Amendment) -> None:
+    document = strategy(several, LAYOUT, replace(buildah, spec=several.spec()))
+    pod = Pod(folder=several.folder, parameters=several.system_parameters())
+    assert pod.run(document) == 2, pod.logs
+    assert "builds for one platform" in str(pod.result("shp-error-message"))
+    chosen = Pod(folder=several.folder / "2", parameters=several.system_parameters() | {"runtime-platforms": "amd64"})
+    assert chosen.run(document) == 0, chosen.logs
+    push_as_shipwright_does(chosen, several)
+    assert platforms_of(several) == ["=linux/amd64"]
 
 
 def values_of(build: dict[str, Any]) -> dict[str, Any]:
