@@ -9,6 +9,8 @@
     ├── UnavailableError       4   a builder or an engine is not there
     ├── RemoteError            5   a registry or daemon failed for good
     │   ├── AuthError          5   a login was refused
+    │   ├── NoTlsError         5   a registry speaks no TLS, and nothing says that it may be spoken to without
+    │   ├── CertificateError   5   the certificate of a registry is not trusted
     │   └── IntegrityError     5   bytes do not match their digest or size
     ├── NotAmendedError       11   a document holds nothing that `strategy amend` added, so there is nothing to remove
     └── TransientError        75   it failed for the moment; trying again may help
@@ -116,6 +118,14 @@ class RemoteError(RuntimeimgError):
 
 class AuthError(RemoteError):
     """A login was refused; the message names the file or helper it came from."""
+
+
+class NoTlsError(RemoteError):
+    """A registry, or the token server that it names, speaks no TLS."""
+
+
+class CertificateError(RemoteError):
+    """The certificate of a registry, or of where it leads to, is not trusted."""
 
 
 class IntegrityError(RemoteError):

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtimeimg.cli.options import RETRY_TIME, compression_of
-from runtimeimg.errors import UsageError
+from runtimeimg.errors import RuntimeimgError, UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.oci import Reference
     from runtimeimg.progress import Progress
     from runtimeimg.step import Inputs, Prepared, ResultFiles, Target
     from runtimeimg.stores import StoreOptions
+    from runtimeimg.strategy.parameters import Naming
 
 RESULT = click.Path(path_type=Path)
 RAW = {"ignore_unknown_options": False, "allow_interspersed_args": False}
@@ -45,6 +46,9 @@ _TARGET = (
 _COMMON = (
     click.option("--output-image", required=True, metavar="REF", help="Name of the runtime image."),
     click.option("--insecure", default="false", metavar="BOOL", help="Its registry has no TLS that can be trusted."),
+    click.option("--insecure-registries", default="", metavar="HOST,...", help="Others that have none."),
+    click.option("--ca-bundle", default="", metavar="DIR", help="Folder of certificates to trust."),
+    click.option("--naming", default="prefixed", type=click.Choice(["prefixed", "upper"]), help="Of the parameters."),
     click.option("--result-error-reason", type=RESULT, help="File for one word when it fails."),
     click.option("--result-error-message", type=RESULT, help="File for a message when it fails."),
 )
@@ -75,15 +79,11 @@ def compose_step(compression: str, **options: Any) -> None:
     """Compose the runtime image and push it, or put it into the output directory."""
     from runtimeimg.step import compose, prepare
 
-    with _reported(options) as (files, progress):
+    with _reported(options) as (files, stores, scratch):
         native = compression_of(compression)
         inputs = _inputs(options, built_directory=options["output_directory"])
-        target = _target(options, progress)
-        stores = target.stores
-        with tempfile.TemporaryDirectory() as scratch:
-            outcome = compose(prepare(inputs, stores, scratch=Path(scratch)), target, stores, options=native)
-        files.succeeded(outcome)
-        click.echo(f"wrote {outcome.url} ({outcome.digest})", err=True)
+        target = _target(options, stores)
+        files.succeeded(compose(prepare(inputs, stores, scratch=scratch), target, stores, options=native))
 
 
 @command.command("dockerfile", context_settings=RAW)
@@ -92,15 +92,11 @@ def dockerfile_step(**options: Any) -> None:
     """Write Dockerfile.runtime and what else the builder of the next step needs into the work volume."""
     from runtimeimg.step import check_platform, hand_over, prepare
 
-    with _reported(options) as (_, progress):
+    with _reported(options) as (_, stores, scratch):
         inputs = _inputs(options, built_directory=options["built_directory"])
-        target = _target({**options, "output_directory": "", "provenance": "false"}, progress)
-        stores = target.stores
-        insecure = target.image.registry if _boolean(options["insecure"], "--insecure") else None
-        with tempfile.TemporaryDirectory() as scratch:
-            prepared = prepare(inputs, stores, scratch=Path(scratch))
-            check_platform(prepared)
-            hand_over(prepared, _work(), stores, insecure=insecure)
+        prepared = prepare(inputs, stores, scratch=scratch)
+        check_platform(prepared)
+        hand_over(prepared, _work(), stores)
 
 
 @command.command("stamp", context_settings=RAW)
@@ -110,20 +106,17 @@ def stamp_step(builder: str, **options: Any) -> None:
     """Stamp the image that the builder of the step before left, and push it or put it into the output directory."""
     from runtimeimg.step import built_by, deliver, take_over
 
-    with _reported(options) as (files, progress):
-        target = _target(options, progress)
-        stores = target.stores
+    with _reported(options) as (files, stores, _):
+        target = _target(options, stores)
         prepared: Prepared = take_over(_work(), stores)
-        outcome = deliver([built_by(builder, _work(), stores)], prepared, target, stores)
-        files.succeeded(outcome)
-        click.echo(f"wrote {outcome.url} ({outcome.digest})", err=True)
+        files.succeeded(deliver([built_by(builder, _work(), stores)], prepared, target, stores))
 
 
 @contextmanager
-def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, Progress]]:
-    """Give the result files and a display; an error is written to its files before it goes on."""
+def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, StoreOptions, Path]]:
+    """Give the result files, the stores and an empty folder; an error is written to its files before it goes on."""
     from runtimeimg.cli.progress import display
-    from runtimeimg.step import ResultFiles
+    from runtimeimg.step import ResultFiles, advise
 
     files = ResultFiles(
         digest=options.get("result_digest"),
@@ -134,9 +127,12 @@ def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, Progress]]
     )
     try:
         files.check()
-        with display("plain") as progress:
-            yield files, progress
+        with display("plain") as progress, tempfile.TemporaryDirectory() as scratch:
+            (folder := Path(scratch, "source")).mkdir()
+            yield files, _stores(options, progress, Path(scratch)), folder
     except BaseException as error:
+        if isinstance(error, RuntimeimgError):
+            advise(error, _naming(options))
         files.failed(error)
         raise
 
@@ -162,26 +158,46 @@ def _inputs(options: dict[str, Any], *, built_directory: str) -> Inputs:
     )
 
 
-def _target(options: dict[str, Any], progress: Progress) -> Target:
+def _output(options: dict[str, Any]) -> Reference:
     from runtimeimg.oci import Reference
-    from runtimeimg.step import Target
 
     reference = Reference.parse(options["output_image"]).tagged
     if reference.digest is not None:
         raise UsageError(f"--output-image '{reference}' holds a digest; a new image cannot be named by one")
+    return reference
+
+
+def _target(options: dict[str, Any], stores: StoreOptions) -> Target:
+    from runtimeimg.step import Target
+
     return Target(
-        image=reference,
-        stores=_output_stores(reference, progress, insecure=_boolean(options["insecure"], "--insecure")),
+        image=_output(options),
+        stores=stores,
         directory=Path(options["output_directory"]) if options["output_directory"] else None,
         provenance=_boolean(options["provenance"], "--provenance"),
     )
 
 
-def _output_stores(reference: Reference, progress: Progress, *, insecure: bool) -> StoreOptions:
+def _stores(options: dict[str, Any], progress: Progress, scratch: Path) -> StoreOptions:
+    from runtimeimg.step.trust import ca_file
     from runtimeimg.stores import StoreOptions
 
-    hosts = frozenset({reference.registry}) if insecure else frozenset()
-    return StoreOptions(environ=dict(os.environ), plain_http=hosts, retry_time=RETRY_TIME, progress=progress)
+    hosts = {host.strip() for host in options["insecure_registries"].split(",")} - {""}
+    if _boolean(options["insecure"], "--insecure"):
+        hosts.add(_output(options).registry)
+    return StoreOptions(
+        environ=dict(os.environ),
+        insecure=frozenset(hosts),
+        ca_file=ca_file(Path(options["ca_bundle"]), scratch) if options["ca_bundle"] else None,
+        retry_time=RETRY_TIME,
+        progress=progress,
+    )
+
+
+def _naming(options: dict[str, Any]) -> Naming:
+    from runtimeimg.strategy.parameters import Naming
+
+    return Naming(upper=options["naming"] == "upper")
 
 
 def _boolean(text: str, option: str) -> bool:

@@ -1,5 +1,6 @@
 """What the steps of a strategy do in a pod; `runtimeimg step` is their command line."""
 
+from runtimeimg.step.advice import advise
 from runtimeimg.step.delivery import Outcome, Target, compose, deliver
 from runtimeimg.step.handover import built_by, check_platform, hand_over, take_over
 from runtimeimg.step.inputs import Inputs
@@ -12,6 +13,7 @@ __all__ = [
     "Prepared",
     "ResultFiles",
     "Target",
+    "advise",
     "built_by",
     "check_platform",
     "compose",

@@ -82,8 +82,11 @@ def deliver(images: Sequence[Image], prepared: Prepared, target: Target, stores:
             target.stores.progress.line(f"provenance is not kept: {error}")
     if target.directory is None:
         open_destination(Location(transport="docker", reference=target.image), target.stores).write(result)
+        target.stores.progress.line(f"pushed {target.image} ({top.digest})")
     else:
         replace_image(target.directory, result, target.stores)
+        where = f"the output directory '{target.directory}', from where it is pushed as {target.image}"
+        target.stores.progress.line(f"wrote {top.digest} into {where}")
     blobs = [blob for image in stamped for blob in (image.to_manifest().config, *image.to_manifest().layers)]
     size = sum({blob.digest: blob.size for blob in blobs}.values())
     return Outcome(url=str(target.image), digest=top.digest, size=size)

@@ -1,7 +1,8 @@
 """What the steps before and after another builder's own hand each other, in the work volume.
 
 `Dockerfile.runtime`, `context/` and `builder/` (the builder image as a layout, when it is in no registry) are for the
-builder; `registries.conf` and `buildkitd.toml` tell it of a registry without TLS; `step.json` is for the stamp.
+builder; `registries.conf` and `buildkitd.toml` tell it of registries without TLS that can be
+trusted; `step.json` is for the stamp.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def check_platform(prepared: Prepared) -> None:
         )
 
 
-def hand_over(prepared: Prepared, work: Path, stores: StoreOptions, *, insecure: str | None) -> None:
-    """Write everything that the builder's step and the stamp need; `insecure` is the host of a registry without TLS."""
+def hand_over(prepared: Prepared, work: Path, stores: StoreOptions) -> None:
+    """Write everything that the builder's step and the stamp need."""
     plan = prepared.pinned
     state = {
         "document": prepared.document,
@@ -60,8 +61,8 @@ def hand_over(prepared: Prepared, work: Path, stores: StoreOptions, *, insecure:
                 copy_out(source, context / source.name)
         (work / "Dockerfile.runtime").write_text(dockerfile_of(prepared))
         (work / _STATE).write_text(json.dumps(state))
-        (work / "registries.conf").write_text(_registries(insecure))
-        (work / "buildkitd.toml").write_text(_buildkitd(insecure))
+        (work / "registries.conf").write_text(_registries(stores))
+        (work / "buildkitd.toml").write_text(_buildkitd(stores))
     except OSError as error:
         raise RuntimeimgError(f"folder '{work}' cannot be written: {(error.strerror or str(error)).lower()}") from error
     if plan.builder is not None and plan.builder.reference is None and plan.builder in plan.images:
@@ -108,13 +109,14 @@ def built_by(builder: str, work: Path, stores: StoreOptions) -> Image:
     return choose_platform(open_image(location, stores), None)
 
 
-def _registries(insecure: str | None) -> str:
+def _registries(stores: StoreOptions) -> str:
     """Return containers-registries.conf(5); short names are Docker's, as everywhere here."""
     text = 'unqualified-search-registries = ["docker.io"]\n'
-    if insecure:
-        text += f"\n[[registry]]\nlocation = {json.dumps(insecure)}\ninsecure = true\n"
+    for host in sorted(stores.insecure):
+        text += f"\n[[registry]]\nlocation = {json.dumps(host)}\ninsecure = true\n"
     return text
 
 
-def _buildkitd(insecure: str | None) -> str:
-    return f"[registry.{json.dumps(insecure)}]\nhttp = true\ninsecure = true\n" if insecure else ""
+def _buildkitd(stores: StoreOptions) -> str:
+    hosts = sorted(stores.insecure)
+    return "\n".join(f"[registry.{json.dumps(host)}]\nhttp = true\ninsecure = true\n" for host in hosts)

@@ -19,7 +19,8 @@ class StoreOptions:
 
     `environ` is the process's environment (DOCKER_HOST, REGISTRY_AUTH_FILE, DOCKER_CONFIG, XDG_*, HOME, proxies).
     `etc` is the folder of the system's settings, `containers` and `docker` in it.
-    `plain_http` holds `host[:port]` of registries spoken to without TLS besides loopback ones.
+    `plain_http` holds `host[:port]` of registries spoken to without TLS besides loopback ones, `insecure` those whose
+    TLS is not verified, and that are spoken to without where they have none.
     `attempts` are the tries of one request, more of them until `retry_time` seconds have passed; `timeout` is seconds
     without a byte moving.
     """
@@ -27,6 +28,7 @@ class StoreOptions:
     environ: Mapping[str, str] = field(default_factory=dict)
     authfile: Path | None = None
     plain_http: frozenset[str] = frozenset()
+    insecure: frozenset[str] = frozenset()
     tls_verify: bool = True
     ca_file: Path | None = None
     etc: Path = Path("/etc")

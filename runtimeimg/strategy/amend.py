@@ -21,7 +21,7 @@ from runtimeimg.strategy.layout import Found, Place
 from runtimeimg.strategy.parameters import Naming, described
 from runtimeimg.strategy.record import ANNOTATION, Record, items_digest
 from runtimeimg.strategy.removal import BEGIN, END, remove
-from runtimeimg.strategy.steps import BUILT_SUFFIX, StepOptions
+from runtimeimg.strategy.steps import BUILT_SUFFIX, CA_MOUNT, CA_VOLUME, StepOptions
 from runtimeimg.strategy.verify import RESULTS, names_in, only_added
 
 _SECOND_PUSH = (
@@ -31,6 +31,11 @@ _SECOND_PUSH = (
 _OWN_RESULTS = (
     "the steps write results that are the runtime image's: {names}; they write them with '{suffix}' at the end now"
 )
+_CA_WORKSPACE = f"""\
+- name: {CA_VOLUME}
+  description: Certificates of authorities to trust, in PEM; a ConfigMap or Secret.
+  optional: true
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +137,8 @@ class _Target:
             additions[self.dialect.parameters_key] = self._parameters(options.naming)
         if self.dialect.task and (results := self._results()):
             additions["results"] = results
+        if self.dialect.task:
+            additions["workspaces"] = _CA_WORKSPACE
         if self.dialect.volumes_key:
             additions[self.dialect.volumes_key] = render_volumes(self.dialect, self._amendment.configmap)
         items: dict[str, list[Any]] = {key: layout.read(text, "<added>")[0].data for key, text in additions.items()}
@@ -236,9 +243,15 @@ class _Target:
             insecure=dialect.insecure,
             inline_spec=self._inline_spec(),
             configmap=amendment.configmap is not None,
+            authorities=self._authorities(),
             user=user,
             group=group,
         )
+
+    def _authorities(self) -> str:
+        if self.dialect.task:
+            return f"$(workspaces.{CA_VOLUME}.path)"
+        return CA_MOUNT if self.dialect.volumes_key else ""
 
     def _rename(self, steps: str, names: tuple[str, ...]) -> None:
         """Have earlier steps use these names with a suffix: what they stand for is the runtime image's."""

@@ -8,7 +8,7 @@ from runtimeimg import __version__, templating
 from runtimeimg.strategy import data
 from runtimeimg.strategy.dialect import Dialect, dialect_of
 from runtimeimg.strategy.parameters import Naming, Parameter, described
-from runtimeimg.strategy.steps import StepOptions, make_steps
+from runtimeimg.strategy.steps import CA_MOUNT, StepOptions, make_steps
 
 DEFAULT_IMAGE = f"runtimeimg:{__version__}"
 """The tool's own image, as a cluster's nodes have it once it was loaded or mirrored there."""
@@ -54,6 +54,7 @@ def cluster_strategy(
         source=dialect.source,
         output_image=dialect.output_image,
         insecure=dialect.insecure,
+        authorities=CA_MOUNT,
     )
     return render(
         "cluster-strategy",
@@ -76,6 +77,7 @@ def task(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> str:
         source="$(workspaces.source.path)",
         output_image="$(params.IMAGE)",
         insecure="$(params.INSECURE)",
+        authorities="$(workspaces.ca-bundle.path)",
     )
     return render(
         "task",
@@ -97,6 +99,7 @@ def step_action(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> s
         source="$(params.SOURCE_DIR)",
         output_image="$(params.IMAGE)",
         insecure="$(params.INSECURE)",
+        authorities="$(params.CA_BUNDLE)",
     )
     steps = make_steps(dialect, options)
     return render(
@@ -110,10 +113,15 @@ def step_action(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> s
 
 _TARGET = [
     Parameter(name="IMAGE", description="Name that the runtime image gets.", default=None),
-    Parameter(name="INSECURE", description="Whether its registry is spoken to without TLS.", default="false"),
+    Parameter(
+        name="INSECURE",
+        description="Whether its registry speaks no TLS, or none that can be verified.",
+        default="false",
+    ),
 ]
 _PLACES = [
     Parameter(name="SOURCE_DIR", description="Folder of the source tree, for SPEC_FILE and $(workspace) paths."),
+    Parameter(name="CA_BUNDLE", description="Folder of certificates to trust: the path of a workspace of the Task."),
     Parameter(
         name="WORK_VOLUME",
         description="Volume of the Task, an emptyDir, for HOME and temporary files.",

@@ -52,6 +52,10 @@ PARAMETERS = (
         name="platforms",
         description="Platforms, such as linux/amd64,linux/arm64; all that base and builder image share if empty.",
     ),
+    Parameter(
+        name="insecure-registries",
+        description="Registries, HOST:PORT and so on, that speak no TLS or none that can be verified.",
+    ),
     Parameter(name="compression", description="Compression of the new layer, gzip, zstd or none.", default="gzip"),
     Parameter(
         name="provenance",
@@ -88,7 +92,7 @@ def input_options(naming: Naming) -> list[str]:
     return [
         f"--{item.name}={naming.value(item.name)}"
         for item in PARAMETERS
-        if not item.is_array and item.name not in {"spec", "compression", "provenance"}
+        if not item.is_array and item.name not in {"spec", "insecure-registries", "compression", "provenance"}
     ]
 
 

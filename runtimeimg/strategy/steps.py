@@ -13,6 +13,8 @@ WORK_VOLUME = "runtime-image"
 WORK = "/runtime-image"
 SPEC_VOLUME = "runtime-image-spec"
 SPEC_MOUNT = "/runtime-image-spec"
+CA_VOLUME = "runtime-image-ca"
+CA_MOUNT = "/runtime-image-ca"
 BUILT_NAME = "localhost/runtimeimg-builder:latest"
 """What a Dockerfile calls the builder image that lies in the work volume."""
 BUILDERS = ("native", "buildah", "kaniko", "buildkit")
@@ -68,7 +70,8 @@ class StepOptions:
     """What the caller chose.
 
     `inline_spec` is the spec as text where there are no parameters. `built` is what earlier steps left in a registry.
-    `managed` says that the image goes into the output directory, from where Shipwright pushes it.
+    `managed` says that the image goes into the output directory, from where Shipwright pushes it. `authorities` is the
+    folder of certificates to trust, a mounted volume where it is CA_MOUNT.
     """
 
     image: str
@@ -82,6 +85,7 @@ class StepOptions:
     insecure: str = ""
     inline_spec: str = ""
     configmap: bool = False
+    authorities: str = ""
     user: int | None = None
     group: int | None = None
 
@@ -97,7 +101,7 @@ def make_steps(dialect: Dialect, options: StepOptions) -> tuple[Step, ...]:
             f"builder '{options.builder}' cannot read the builder image from the output directory",
             hint="use the native builder, or buildah",
         )
-    dockerfile = [*_input_args(options), f"--insecure={options.insecure}", *_found_args(dialect, options)]
+    dockerfile = [*_input_args(options), *_registry_args(options), *_found_args(dialect, options)]
     stamp = [f"--builder={options.builder}", *_output_args(dialect, options)]
     return (
         _own(options, OWN_STEPS[1], "dockerfile", [*dockerfile, *_failure_args(dialect), *_arrays(options)]),
@@ -133,9 +137,7 @@ def _found_args(dialect: Dialect, options: StepOptions) -> list[str]:
 
 
 def _output_args(dialect: Dialect, options: StepOptions) -> list[str]:
-    args = [f"--output-image={options.output_image}"]
-    if options.insecure:
-        args.append(f"--insecure={options.insecure}")
+    args = [f"--output-image={options.output_image}", *_registry_args(options)]
     if options.managed:
         args.append(f"--output-directory={dialect.output_directory}")
     if options.naming:
@@ -146,6 +148,16 @@ def _output_args(dialect: Dialect, options: StepOptions) -> list[str]:
         ("url", dialect.result_url),
     )
     return [*args, *(f"--result-{name}={path}" for name, path in results if path), *_failure_args(dialect)]
+
+
+def _registry_args(options: StepOptions) -> list[str]:
+    """Return the options that say how registries are reached."""
+    args = [f"--insecure={options.insecure}"] if options.insecure else []
+    if options.naming and options.naming.upper:
+        args.append("--naming=upper")
+    if options.naming:
+        args.append(f"--insecure-registries={options.naming.value('insecure-registries')}")
+    return [*args, *([f"--ca-bundle={options.authorities}"] if options.authorities else [])]
 
 
 def _failure_args(dialect: Dialect) -> list[str]:
@@ -168,6 +180,7 @@ def _own(options: StepOptions, name: str, verb: str, args: list[str]) -> Step:
     mounts = [(WORK_VOLUME, WORK, False)]
     if options.configmap and verb != "stamp":
         mounts.append((SPEC_VOLUME, SPEC_MOUNT, True))
+    mounts += _authority_mounts(options)
     return Step(
         name=name,
         image=options.image,
@@ -179,16 +192,23 @@ def _own(options: StepOptions, name: str, verb: str, args: list[str]) -> Step:
     )
 
 
+def _authority_mounts(options: StepOptions) -> list[tuple[str, str, bool]]:
+    return [(CA_VOLUME, CA_MOUNT, True)] if options.authorities == CA_MOUNT else []
+
+
 def _builder_step(options: StepOptions) -> Step:
     make = {"buildah": _buildah, "kaniko": _kaniko, "buildkit": _buildkit}[options.builder]
     command, args, env, security = make(options)
+    if options.authorities:
+        # Read by every program written in Go, beside the bundle of its image.
+        env = {**env, "SSL_CERT_DIR": f"/etc/ssl/certs:/etc/pki/tls/certs:{options.authorities}"}
     return Step(
         name=OWN_STEPS[2],
         image=options.builder_step_image or _BUILDER_IMAGES[options.builder],
         command=(command,),
         args=tuple(args),
         env={"HOME": WORK, "TMPDIR": WORK, **env},
-        mounts=((WORK_VOLUME, WORK, False),),
+        mounts=((WORK_VOLUME, WORK, False), *_authority_mounts(options)),
         security=security,
         requests={"cpu": "250m", "memory": "512Mi"},
     )
@@ -232,6 +252,7 @@ def _kaniko(options: StepOptions) -> _Program:
         f"--tar-path={WORK}/image.tar",
         f"--destination={options.output_image}",
         *([f"--insecure-pull={options.insecure}"] if options.insecure else []),
+        *([f"--skip-tls-verify-pull={options.insecure}"] if options.insecure else []),
     ]
     security = Security(root=True, user=0, group=0, capabilities=_UNPACKING, read_only=False)
     return "/kaniko/executor", args, {}, security

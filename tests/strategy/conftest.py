@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 import pytest
 
@@ -39,23 +41,57 @@ class LoggedRegistry:
 
 @pytest.fixture(scope="session")
 def logged_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedRegistry]:
+    with _registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@dataclass(frozen=True)
+class TlsRegistry(LoggedRegistry):
+    """One whose certificate nobody knows, for the name `registry.test` and this machine."""
+
+    authority: Path
+    """The certificate of its authority."""
+
+    @property
+    def name(self) -> str:
+        """What a pod calls it."""
+        return f"registry.test:{self.host.rpartition(':')[2]}"
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRegistry]:
+    folder = tmp_path_factory.mktemp("tls")
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30"
+    names = "subjectAltName=DNS:registry.test,IP:127.0.0.1"
+    leaf = f"-addext {names} -addext basicConstraints=CA:FALSE -CA ca.crt -CAkey ca.key"
+    for argv in (
+        f"{make} -subj /CN=tests -keyout ca.key -out ca.crt",
+        f"{make} -subj /CN=registry.test {leaf} -keyout tls.key -out tls.crt",
+    ):
+        subprocess.run(["openssl", *argv.split()], cwd=folder, check=True, capture_output=True)
+    tls = f", tls: {{certificate: {folder / 'tls.crt'}, key: {folder / 'tls.key'}}}"
+    with _registry(folder, tls) as registry:
+        yield TlsRegistry(host=registry.host, log=registry.log, authority=folder / "ca.crt")
+
+
+@contextmanager
+def _registry(folder: Path, tls: str = "") -> Iterator[LoggedRegistry]:
     if shutil.which("docker-registry") is None:
         missing = "docker-registry is not on PATH; run scripts/services install"
         (pytest.fail if os.environ.get("RUNTIMEIMG_REQUIRE_SERVICES") else pytest.skip)(missing)
-    folder = tmp_path_factory.mktemp("registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
     config = folder / "config.yml"
     config.write_text(
-        f"version: 0.1\nlog: {{level: info}}\nhttp: {{addr: {host}}}\n"
+        f"version: 0.1\nlog: {{level: info}}\nhttp: {{addr: {host}{tls}}}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
     )
     log = folder / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(["docker-registry", "serve", config], stdout=output, stderr=subprocess.STDOUT)
     try:
-        _wait(f"http://{host}/v2/")
+        _wait(f"{'https' if tls else 'http'}://{host}/v2/")
         yield LoggedRegistry(host=host, log=log)
     finally:
         server.terminate()
@@ -63,7 +99,9 @@ def logged_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged
 
 
 def _wait(url: str) -> None:
-    opener = build_opener(ProxyHandler({}))
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=unverified))
     for _ in range(100):
         try:
             opener.open(url, timeout=5).close()

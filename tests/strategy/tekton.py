@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ class Pod:
     logs: list[str] = field(default_factory=list)
     results_mode: int = 0o777
     """That of the folder of the results; an emptyDir is open to all."""
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    """Folders in place of volumes that may be overridden, and of workspaces that may be left out."""
+    hosts: tuple[str, ...] = ()
+    """Names of this machine in the pod, none of them one that says so."""
 
     def directory(self, name: str) -> Path:
         """Return the folder of a volume, open to all as an emptyDir is."""
@@ -45,7 +49,7 @@ class Pod:
     def run(self, document: Mapping[str, Any]) -> int:
         """Run the steps in order until one fails; return the exit code of the last that ran."""
         code = 0
-        for step in resolved_steps(document, self.parameters):
+        for step in resolved_steps(document, self.parameters, workspaces=self.volumes):
             code = self._run(step, document)
             if code:
                 break
@@ -72,6 +76,10 @@ class Pod:
         self.directory("results").chmod(self.results_mode)
         if self.source is not None:
             argv.append(f"--volume={self.source}:/workspace/source:ro")
+        argv += [f"--add-host={host}:127.0.0.1" for host in self.hosts]
+        for item in document["spec"].get("workspaces") or []:
+            if item["name"] in self.volumes:
+                argv.append(f"--volume={self.volumes[item['name']]}:/workspace/{item['name']}:ro")
         for mount in step.get("volumeMounts") or []:
             argv.append(f"--volume={self._volume(mount['name'], document)}:{mount['mountPath']}")
         environment = self.folder / "environment.json"
@@ -85,20 +93,32 @@ class Pod:
 
     def _volume(self, name: str, document: Mapping[str, Any]) -> Path:
         volumes = {item["name"]: item for item in document["spec"].get("volumes") or []}
+        if name in self.volumes:
+            assert volumes[name]["overridable"] is True
+            return self.volumes[name]
         path = self.directory(f"volume-{name}")
         for item in (volumes.get(name, {}).get("configMap") or {}).get("items") or []:
             (path / item["path"]).write_bytes((self.folder / "configmap" / item["key"]).read_bytes())
         return path
 
 
-def resolved_steps(document: Mapping[str, Any], values: Mapping[str, str | Sequence[str]]) -> list[dict[str, Any]]:
-    """Return the steps as the containers of a pod get them."""
+def resolved_steps(
+    document: Mapping[str, Any],
+    values: Mapping[str, str | Sequence[str]],
+    *,
+    workspaces: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Return the steps as the containers of a pod get them; of optional workspaces those are there that are named."""
     spec = document["spec"]
     strings, arrays = _parameters(spec, values)
     results = {f"results.{name}.path": f"/tekton/results/{name}" for name in RESULTS}
     results |= {f"step.{key}": value for key, value in results.items()}
     contexts = {"context.taskRun.name": "run-1", "credentials.path": "/tekton/creds"}
-    spaces = {f"workspaces.{name}.path": "/workspace/source" for name in ("source", "app")}
+    spaces = {}
+    for item in spec.get("workspaces") or []:
+        name = item["name"]
+        there = f"/workspace/{name}" if name in workspaces else "" if item.get("optional") else "/workspace/source"
+        spaces[f"workspaces.{name}.path"] = "/workspace/source" if name in {"source", "app"} else there
     steps = []
     for step in spec.get("steps") or spec.get("buildSteps"):
         resolved = _substituted(step, {f"params.{key}": value for key, value in strings.items()}, arrays)

@@ -37,7 +37,7 @@ spec:
     - name: build
       image: {tool}
       command: [runtimeimg]
-      args: [copy, "docker://{builder}", "{output}"]
+      args: [copy, --tls-verify=false, "docker://{builder}", "{output}"]
       env:
         - {{name: HOME, value: /tmp}}
 """

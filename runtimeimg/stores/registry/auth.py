@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from runtimeimg.errors import AuthError, InvalidDocumentError, RemoteError, RuntimeimgError
+from runtimeimg.errors import AuthError, InvalidDocumentError, NoTlsError, RemoteError, RuntimeimgError
 from runtimeimg.oci.documents import load_json
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address, BadAddressError
@@ -219,8 +219,9 @@ class Authorizer:
         if base.scheme == "https":
             raise RemoteError(f"registry '{self._registry}' names a token server without TLS: '{realm.origin}'")
         near = realm.host == base.host or is_loopback(realm.host)
-        if login is not None and not near and not {realm.host, realm.host_port} & self._options.plain_http:
-            raise RemoteError(
+        trusted = self._options.plain_http | self._options.insecure
+        if login is not None and not near and trusted.isdisjoint({realm.host, realm.host_port}):
+            raise NoTlsError(
                 f"registry '{self._registry}' names a token server without TLS on another host: '{realm.origin}'; "
                 f"the login from '{login.origin}' is not sent there",
                 hint=f"pass --plain-http {realm.host_port} if you trust it",

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError, TransientError
+from runtimeimg.errors import (
+    CertificateError,
+    NotFoundError,
+    NoTlsError,
+    RemoteError,
+    RuntimeimgError,
+    TransientError,
+)
 
 MAX_ERROR_BODY = 64 * 1024
 MAX_WAIT = 120.0
@@ -151,11 +158,9 @@ def connection_failure(error: Exception, host: str) -> RuntimeimgError:
         return RemoteError(f"registry '{host}' does not answer in HTTP: {reason}")
     if isinstance(error, exceptions.SSLError):
         if speaks_no_tls(error):
-            return RemoteError(
-                f"registry '{host}' does not speak TLS", hint=f"pass --plain-http {host} if you trust it"
-            )
+            return NoTlsError(f"registry '{host}' does not speak TLS", hint=f"pass --plain-http {host} if you trust it")
         if "CERTIFICATE" in str(error).upper():
-            return RemoteError(
+            return CertificateError(
                 f"registry '{host}': {reason}",
                 hint="name the certificate of its authority: --ca-file FILE, or put it into "
                 f"/etc/containers/certs.d/{host}/ca.crt or /etc/docker/certs.d/{host}/ca.crt",

@@ -112,10 +112,12 @@ def _hub_mirrors(reference: Reference, daemon: DaemonJson, options: StoreOptions
 
 def _place(reference: Reference, insecure: bool, daemon: DaemonJson, options: StoreOptions) -> Place:
     registry = reference.registry
+    names = {registry, without_port(registry)}
+    named = not names.isdisjoint(options.insecure)
     return Place(
         reference=reference,
-        insecure=insecure or not options.tls_verify or daemon.is_insecure(registry),
-        plain=registry in options.plain_http or without_port(registry) in options.plain_http,
+        insecure=insecure or named or not options.tls_verify or daemon.is_insecure(registry),
+        plain=not names.isdisjoint(options.plain_http),
     )
 
 
