@@ -60,11 +60,19 @@ def _no_debian_root() -> str | None:
     return _no_program("debootstrap")
 
 
+def _no_mounts() -> str | None:
+    if os.geteuid() != 0:
+        return "only root can mount disks of a test's own"
+    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else f"disks cannot be mounted here: {tried.stderr.strip()}"
+
+
 # Marker -> why a test that carries it cannot run here, or None.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "engine": _no_engine,
     "registry": _no_registry,
     "debian": _no_debian_root,
+    "mounts": _no_mounts,
     **{name: partial(_no_program, name) for name in PROGRAMS},
 }
 

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from runtimeimg import process
@@ -14,6 +15,7 @@ from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.sources import find_all_sources
 from runtimeimg.builders.steps import Steps
 from runtimeimg.errors import BuildFailed
+from runtimeimg.hostfile import explained
 from runtimeimg.render import render_dockerfile
 
 TAIL = 20
@@ -23,10 +25,12 @@ TAIL = 20
 @contextlib.contextmanager
 def context_file(request: BuildRequest) -> Iterator[IO[bytes]]:
     """Yield the build context as an open temporary file, which is gone with the context."""
-    with tempfile.TemporaryFile(prefix="runtimeimg-", dir=request.stores.environ.get("TMPDIR") or None) as file:
-        for chunk in context.stream(render_dockerfile(request.plan), find_all_sources(request)):
-            file.write(chunk)
-        file.seek(0)
+    folder = request.stores.environ.get("TMPDIR") or tempfile.gettempdir()
+    with contextlib.ExitStack() as stack:
+        with explained(Path(folder)):
+            file = stack.enter_context(tempfile.TemporaryFile(prefix="runtimeimg-", dir=folder))
+            file.writelines(context.stream(render_dockerfile(request.plan), find_all_sources(request)))
+            file.seek(0)
         yield file
 
 

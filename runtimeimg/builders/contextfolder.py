@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtimeimg.builders.context import Source, stream
 from runtimeimg.errors import NotFoundError, UsageError
+from runtimeimg.hostfile import explained
 
 _OWN = re.compile(r"(Dockerfile\.runtime|workspace|rootfs\d+)\Z")
 
@@ -25,7 +26,7 @@ def write(folder: Path, dockerfile: str, sources: Iterable[Source]) -> None:
     folder = folder.absolute()
     if not folder.parent.is_dir():
         raise NotFoundError(f"folder '{folder.parent}' does not exist")
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+    with explained(folder), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         made = Path(name) / "made"
         made.mkdir()
         with tempfile.TemporaryFile(dir=name) as file:

@@ -16,7 +16,8 @@ from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
 from runtimeimg.compose.history import lines, moment
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.sources import FolderSource, ImageSource, Source
-from runtimeimg.errors import RuntimeimgError, UsageError
+from runtimeimg.errors import UsageError
+from runtimeimg.hostfile import FULL, system_error
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.image.compress import Compression
 from runtimeimg.image.values import stored_size
@@ -48,13 +49,26 @@ class NativeBuilder:
         """Return a context whose value is the image; its new layers are files that are gone when it is left."""
         self.check(request)
         cache = None if request.no_cache else Cache.open(request.cache_dir, request.stores.progress.line)
+        with contextlib.ExitStack() as stack:
+            image = _composed(request, cache, stack) or _composed(request, None, stack)
+            assert image is not None
+            require_shell(image, request)
+            yield image
+
+
+def _composed(request: BuildRequest, cache: Cache | None, stack: contextlib.ExitStack) -> Image | None:
+    """Return the image, its files there until `stack` is left; None where the cache has no room for them."""
+    with contextlib.ExitStack() as own:
+        folder = own.enter_context(_work_folder(cache))
         try:
-            with _work_folder(cache) as folder:
-                image = _compose(request, cache, folder)
-                require_shell(image, request)
-                yield image
+            image = _compose(request, cache, folder)
         except OSError as error:
-            raise RuntimeimgError(f"build failed: {error.strerror or error} ({error.filename or 'no file'})") from error
+            if cache is not None and error.errno in FULL:
+                request.stores.progress.line(f"cache '{cache.root}' is not used: no space left")
+                return None
+            raise system_error(error, None if error.filename else f"'{folder}' cannot be written") from error
+        stack.push(own.pop_all())
+    return image
 
 
 def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:

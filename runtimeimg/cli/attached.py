@@ -44,6 +44,8 @@ class Printer:
         self._lines: dict[tuple[str, int], Lines] = {}
         self._errors = Lines()
         self._closed = False
+        # Not sys.stderr, which lets messages be lost: whoever does not read the output of a run wants it ended.
+        self._targets: dict[int, BinaryIO] = {1: sys.stdout.buffer, 2: open(2, "wb", closefd=False)}  # noqa: SIM115
 
     def __call__(self, daemon: Daemon | None, stream: int, data: bytes) -> None:
         """Take what a container wrote; called from several threads."""
@@ -83,7 +85,7 @@ class Printer:
     def _write(self, stream: int, data: bytes) -> None:
         if self._closed:
             return
-        target: BinaryIO = sys.stderr.buffer if stream == 2 else sys.stdout.buffer
+        target = self._targets[2 if stream == 2 else 1]
         try:
             target.write(data)
             target.flush()

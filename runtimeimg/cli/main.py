@@ -13,8 +13,10 @@ from typing import NoReturn
 import click
 
 from runtimeimg import __version__
+from runtimeimg.cli import streams
 from runtimeimg.cli.start import end_now
 from runtimeimg.errors import BuildFailed, RuntimeimgError
+from runtimeimg.hostfile import system_error
 from runtimeimg.text import message as shown
 
 # name: (module under runtimeimg.cli, what `--help` says of it)
@@ -81,13 +83,13 @@ def main() -> NoReturn:
     # pydantic looks through all installed packages for plugins of its own when it is imported; we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     debug = "--debug" in sys.argv[1:]
+    streams.prepare()
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _interrupted)
         # Without its standalone mode click returns the code of an early exit instead of raising it.
         returned = cli.main(prog_name="runtimeimg", standalone_mode=False)
-        sys.stdout.flush()
         code = returned if isinstance(returned, int) else 0
     except click.ClickException as error:
         _show_usage(error)
@@ -98,22 +100,40 @@ def main() -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(130)
-    except BrokenPipeError:
-        # The reader went away (`| head`): stop quietly, and keep the interpreter from flushing into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+    except streams.OutputError as error:
+        code = _unwritten(error)
     except RuntimeimgError as error:
         if debug:
             raise
         show_error(error)
         code = error.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        refused = system_error(error)
+        show_error(refused)
+        code = refused.exit_code
     except Exception as error:
         if debug:
             raise
         _say(f"runtimeimg: internal error: {type(error).__name__}: {error}")
         click.echo("  this is a fault of runtimeimg; run again with --debug for the traceback", err=True)
         code = 1
-    sys.exit(code)
+    sys.exit(_finished(code))
+
+
+def _finished(code: int) -> int:
+    """Write what is left of the output and return the exit code."""
+    failed = streams.finish()
+    return _unwritten(failed) if failed is not None and not code else code
+
+
+def _unwritten(error: streams.OutputError) -> int:
+    """Say why the output could not be written and return the exit code; a reader may go away (`| head`)."""
+    if error.gone:
+        return 141
+    _say(f"runtimeimg: standard output cannot be written: {error}")
+    return 1
 
 
 def _show_usage(error: click.ClickException) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runtimeimg.errors import IntegrityError
+from runtimeimg.hostfile import explained
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.reserving import reserving
@@ -32,7 +33,7 @@ def compressed(image: Image, compression: Compression, folder: str | None = None
 def _compressed(layer: Layer, compression: Compression, path: Path) -> Layer:
     if layer_compression(layer.descriptor.media_type) != "none" or compression.name == "none":
         return layer
-    with layer.open() as source, reserving(path) as out, BlobWriter(out, compression) as writer:
+    with explained(path), layer.open() as source, reserving(path) as out, BlobWriter(out, compression) as writer:
         while chunk := source.read(_CHUNK):
             writer.write(chunk)
         packed = writer.finish()

@@ -25,8 +25,9 @@ from runtimeimg.errors import (
     UnavailableError,
     UsageError,
 )
+from runtimeimg.hostfile import explained
 from runtimeimg.step.delivery import Outcome
-from runtimeimg.stores.files import atomic_file, explained
+from runtimeimg.stores.files import atomic_file
 from runtimeimg.text import without_userinfo
 
 MAX_MESSAGE = 900

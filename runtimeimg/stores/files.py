@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from runtimeimg.errors import NotFoundError, RuntimeimgError, UsageError
+from runtimeimg.errors import NotFoundError, UsageError
+from runtimeimg.hostfile import explained
 
 _PREFIX = ".runtimeimg-"
 _SUFFIX = ".tmp"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def require_folder(target: Path, what: str) -> None:
@@ -129,19 +129,6 @@ def remove_stale(folder: Path) -> None:
 def is_temporary(name: str) -> bool:
     """Tell whether a file of this name is one that `atomic_file` writes to."""
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
-
-
-@contextlib.contextmanager
-def explained(target: Path) -> Iterator[None]:
-    """Turn OSError into RuntimeimgError that names `target`, or NotFoundError where its folder is not there."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno == errno.ENOENT:
-            raise NotFoundError(f"'{target}' cannot be written: {reason.lower()}") from error
-        hint = "free some space and try again; what was there before is as it was" if error.errno in _FULL else None
-        raise RuntimeimgError(f"'{target}' cannot be written: {reason.lower()}", hint=hint) from error
 
 
 def _open_temporary(folder: Path) -> tuple[IO[bytes], Path]:

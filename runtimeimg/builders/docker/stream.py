@@ -49,7 +49,8 @@ class Transcript:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._log.close()
+        with contextlib.suppress(OSError):
+            self._log.close()
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Note a message of the Engine and show its lines."""
@@ -85,7 +86,8 @@ class Transcript:
         return path
 
     def _line(self, line: str) -> None:
-        self._log.write(line + "\n")
+        with contextlib.suppress(OSError):  # without room for it the log is lost, not the build
+            self._log.write(line + "\n")
         self._progress.line(line)
         if found := _STEP.match(line):
             self.step, self.instruction = int(found[1]), found[2].strip()

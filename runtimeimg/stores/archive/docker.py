@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.hostfile import explained
 from runtimeimg.image import Image, Layer, Origin
 from runtimeimg.image.decompress import Unfolded, raw_pieces, sniff
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Reference
 from runtimeimg.oci.mediatypes import OCI_CONFIG, layer_compression, oci_layer
 from runtimeimg.stores.archive.index import Member, TarIndex
-from runtimeimg.stores.files import explained
 from runtimeimg.stores.opening import MAX_ENTRIES, MAX_LAYERS
 from runtimeimg.stores.verify import once_more, verified
 

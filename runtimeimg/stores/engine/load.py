@@ -13,9 +13,11 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from runtimeimg.errors import RemoteError
+from runtimeimg.hostfile import explained
 from runtimeimg.image import Image, Layer
 from runtimeimg.image.decompress import Unfolded, raw_pieces
 from runtimeimg.oci import ImageConfig, Reference
@@ -127,9 +129,10 @@ def stream_entry(engine: Engine, name: str, reader: IO[bytes], size: int, shown:
 
 
 def _unpacked(stack: contextlib.ExitStack, reader: IO[bytes], name: str, folder: str | None) -> tuple[IO[bytes], int]:
-    file = stack.enter_context(tempfile.TemporaryFile(dir=folder or None))  # noqa: SIM115 - the stack closes it
-    for piece in Unfolded(raw_pieces(reader), name):
-        file.write(piece)
+    with explained(Path(folder or tempfile.gettempdir())):
+        file = stack.enter_context(tempfile.TemporaryFile(dir=folder or None))  # noqa: SIM115 - the stack closes it
+        for piece in Unfolded(raw_pieces(reader), name):
+            file.write(piece)
     size = file.tell()
     file.seek(0)
     return file, size

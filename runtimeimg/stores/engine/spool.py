@@ -13,9 +13,11 @@ import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from runtimeimg.errors import RemoteError
+from runtimeimg.hostfile import explained
 from runtimeimg.image import Origin
 from runtimeimg.oci import Descriptor, Digest, ImageConfig
 from runtimeimg.oci.mediatypes import OCI_LAYER
@@ -31,7 +33,10 @@ class Spool:
     """An image's saved stream in a file."""
 
     def __init__(self, chunks: Iterator[bytes], folder: str | None) -> None:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        with (
+            explained(Path(folder or tempfile.gettempdir())),
+            tempfile.TemporaryFile(dir=folder, buffering=0) as file,
+        ):
             for chunk in chunks:
                 view = memoryview(chunk)
                 while view:
