@@ -99,12 +99,25 @@ def _spec_data(spec: str) -> str:
 @click.option("--name", default="runtime-image", show_default=True)
 @click.option("--namespaced", is_flag=True, help="Make a BuildStrategy in place of a ClusterBuildStrategy.")
 @click.option("--push", is_flag=True, help="Let the step push, in place of Shipwright.")
+@click.option(
+    "--run-as",
+    metavar="UID[:GID]",
+    default="65532",
+    show_default=True,
+    help="User of all steps of a build; cluster leaves the choice to the cluster.",
+)
 @_output
-def cluster_strategy_command(image: str | None, name: str, namespaced: bool, push: bool, output: Path | None) -> None:
+def cluster_strategy_command(
+    image: str | None, name: str, namespaced: bool, push: bool, run_as: str, output: Path | None
+) -> None:
     """Print a ClusterBuildStrategy that composes a runtime image from what the parameters of a Build say."""
     from runtimeimg.strategy import DEFAULT_IMAGE, cluster_strategy
+    from runtimeimg.strategy.reading import user_of
 
-    made = cluster_strategy(image=image or DEFAULT_IMAGE, name=name, namespaced=namespaced, managed=not push)
+    user = None if run_as == "cluster" else user_of(run_as)
+    made = cluster_strategy(
+        image=image or DEFAULT_IMAGE, name=name, namespaced=namespaced, managed=not push, run_as=user
+    )
     _write(made, output)
 
 

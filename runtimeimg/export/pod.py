@@ -52,7 +52,7 @@ def _spec(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
     shared: dict[str, Any] = {
         "image": plan.image,
         "env": _environment(plan),
-        "securityContext": _security(plan, read_only, uid) or None,
+        "securityContext": _security(plan, read_only, uid),
         "volumeMounts": [{"name": name, "mountPath": path} for path, name in volumes.items()],
     }
     main = {
@@ -133,7 +133,11 @@ def _environment(plan: RunPlan) -> list[dict[str, str]]:
 
 
 def _security(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
-    """Return what holds for sure: a kubelet can tell that a user is not root only by its number."""
+    """Return what fits the restricted Pod Security Standard, as far as the image's user allows.
+
+    A kubelet can tell that a user is not root only by its number. An image of root's keeps its capabilities and its way
+    to others: it may well need them to change owners or to become somebody else.
+    """
     name = plan.user.partition(":")[0]
     number = int(name) if name.isascii() and name.isdecimal() else uid
     security: dict[str, Any] = {}
@@ -141,7 +145,10 @@ def _security(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]
         security["runAsNonRoot"] = True
         if not name.isdecimal():
             security["runAsUser"] = number
+    if number or (number is None and name not in {"", "root"}):
         security["allowPrivilegeEscalation"] = False
+        security["capabilities"] = {"drop": ["ALL"]}
     if read_only:
         security["readOnlyRootFilesystem"] = True
+    security["seccompProfile"] = {"type": "RuntimeDefault"}
     return security

@@ -8,7 +8,7 @@ from runtimeimg import __version__, templating
 from runtimeimg.strategy import data
 from runtimeimg.strategy.dialect import Dialect, dialect_of
 from runtimeimg.strategy.parameters import Naming, Parameter, described
-from runtimeimg.strategy.steps import CA_MOUNT, StepOptions, make_steps
+from runtimeimg.strategy.steps import CA_MOUNT, NOT_ROOT, StepOptions, make_steps
 
 DEFAULT_IMAGE = f"runtimeimg:{__version__}"
 """The tool's own image, as a cluster's nodes have it once it was loaded or mirrored there."""
@@ -39,11 +39,17 @@ def render_volumes(dialect: Dialect, configmap: str | None = None) -> str:
 
 
 def cluster_strategy(
-    *, image: str = DEFAULT_IMAGE, name: str = "runtime-image", namespaced: bool = False, managed: bool = True
+    *,
+    image: str = DEFAULT_IMAGE,
+    name: str = "runtime-image",
+    namespaced: bool = False,
+    managed: bool = True,
+    run_as: tuple[int, int] | None = (NOT_ROOT, NOT_ROOT),
 ) -> str:
     """Return a (Cluster)BuildStrategy that composes a runtime image from a builder image that is there already.
 
-    With `managed` Shipwright pushes the result from the output directory; otherwise the step pushes it.
+    With `managed` Shipwright pushes the result from the output directory; otherwise the step pushes it. All steps of a
+    build, Shipwright's own too, run as the user and group of `run_as`; None leaves them to the cluster.
     """
     dialect = dialect_of("shipwright.io/v1beta1", "ClusterBuildStrategy")
     naming = Naming()
@@ -61,6 +67,7 @@ def cluster_strategy(
         kind="BuildStrategy" if namespaced else "ClusterBuildStrategy",
         name=name,
         version=__version__,
+        run_as=run_as,
         steps=render_steps(dialect, options),
         parameters=render_parameters(dialect, described(naming, {})),
         volumes=render_volumes(dialect),

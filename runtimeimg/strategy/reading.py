@@ -49,14 +49,19 @@ def results_written(steps: str, dialect: Dialect) -> tuple[str, ...]:
 def run_as(document: Mapping[str, Any], text: str | None) -> tuple[int | None, int | None]:
     """Return the user and group of our steps: those asked for; not root's where all steps run as root."""
     if text is not None:
-        match = re.fullmatch(r"([1-9][0-9]{0,9})(?::([0-9]{1,10}))?", text)
-        if match is None:
-            raise UsageError(f"--run-as {text!r} is not a number of a user, or user:group, other than root's")
-        return int(match[1]), int(match[2] or match[1])
+        return user_of(text)
     context = document["spec"].get("securityContext") or document["spec"].get("stepTemplate") or {}
     context = context.get("securityContext", context) if isinstance(context, Mapping) else {}
     root = isinstance(context, Mapping) and context.get("runAsUser") == 0
     return (NOT_ROOT, NOT_ROOT) if root else (None, None)
+
+
+def user_of(text: str) -> tuple[int, int]:
+    """Return the numbers of `UID[:GID]`; UsageError for root's and for what is none."""
+    match = re.fullmatch(r"([1-9][0-9]{0,9})(?::([0-9]{1,10}))?", text)
+    if match is None:
+        raise UsageError(f"--run-as {text!r} is not a number of a user, or user:group, other than root's")
+    return int(match[1]), int(match[2] or match[1])
 
 
 def _names(document: Mapping[str, Any], key: str) -> list[Any]:

@@ -5,6 +5,8 @@ import shlex
 import string
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -18,8 +20,14 @@ from runtimeimg.errors import UsageError
 from runtimeimg.export import TARGETS, export
 from runtimeimg.export.commandline import command_lines, daemon_command, main_command
 from runtimeimg.export.quadlet import quadlets
+from runtimeimg.image import Image
+from runtimeimg.oci import ImageConfig
+from runtimeimg.plan import Facts, resolve
 from runtimeimg.run import ContextChoice, Publish, RunOptions, RunPlan
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
+from runtimeimg.spec import load_spec
+from runtimeimg.stamp import apply, configure, stamp_of
+from tests.pods import problems
 
 from .images import AWKWARD, WEB, commands, make_image, values
 
@@ -166,6 +174,43 @@ def test_a_name_that_compose_would_read_otherwise_is_refused() -> None:
 # ---- pods
 
 
+SAMPLES = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "samples").glob("*/build.yaml"))
+    if "  runtime:" in path.read_text()
+]
+
+
+@pytest.mark.parametrize("target", ["pod", "deployment"])
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.parent.name)
+def test_the_samples_are_admitted_under_the_restricted_profile(sample: Path, target: str) -> None:
+    built = resolve(load_spec(sample).spec, Facts())
+    empty = Image(config=ImageConfig.from_json({"os": "linux", "architecture": "amd64", "config": {}}), layers=())
+    stamped = apply(replace(empty, config=configure(empty.config, built)), stamp_of(built))
+    plan = RunPlan.of(replace(stamped, name="registry.example.com/sample:1"), RunOptions())
+    number = None if plan.user.partition(":")[0].isdecimal() else 1000  # of a name, as the Engine finds it
+    read = list(yaml.safe_load_all(export(plan, target, service=bool(plan.ports), uid=number)))
+    spec = read[-1]["spec"] if target == "pod" else read[-1]["spec"]["template"]["spec"]
+    assert problems(spec) == []
+    assert problems({**spec, "hostNetwork": True}) == ["pod: hostNetwork"]
+
+
+def test_a_user_who_is_known_by_name_alone_or_root_is_all_that_is_left() -> None:
+    for user, left in (
+        ("app", ["main: runAsNonRoot is not true"]),
+        (
+            "0",
+            [
+                "main: allowPrivilegeEscalation is not false",
+                "main: runAsNonRoot is not true",
+                "main: capabilities are not all dropped",
+            ],
+        ),
+    ):
+        plan = RunPlan.of(make_image(entrypoint=("/bin/a",), User=user), RunOptions())
+        assert problems(yaml.safe_load(export(plan, "pod"))["spec"]) == left
+
+
 @given(plans(), st.sampled_from(["pod", "deployment"]), st.booleans())
 def test_pods_come_back(plan: RunPlan, target: str, read_only: bool) -> None:
     read = list(yaml.safe_load_all(export(plan, target, read_only=read_only)))
@@ -182,6 +227,10 @@ def test_pods_come_back(plan: RunPlan, target: str, read_only: bool) -> None:
         security = container.get("securityContext", {})
         assert security.get("runAsNonRoot", False) == (plan.user.partition(":")[0] == "1000")
         assert security.get("readOnlyRootFilesystem", False) == read_only
+        assert ("capabilities" in security) == (plan.user not in {"", "0", "root"})
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    if plan.user.partition(":")[0] == "1000":
+        assert problems(spec) == []
 
 
 def expanded(text: str) -> str:

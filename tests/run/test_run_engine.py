@@ -21,6 +21,7 @@ import yaml
 
 from runtimeimg.plan import CONTEXT_LABEL
 from runtimeimg.runtimegraph import ENVD_LABEL, ExposeItem, RuntimeGraph
+from tests.pods import problems
 
 from .conftest import COMMAND, PATIENCE, PREFIX, Running, ours, runtimeimg
 
@@ -388,3 +389,4 @@ def test_a_pod_knows_the_number_of_the_images_user(samples: Path, engine: docker
     security = spec["containers"][0]["securityContext"]
     assert security["runAsNonRoot"] is True
     assert security["runAsUser"] > 0
+    assert problems(spec) == []

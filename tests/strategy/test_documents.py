@@ -24,6 +24,7 @@ from runtimeimg.strategy import (
     task,
 )
 from runtimeimg.strategy import data as travelling
+from tests.pods import problems as pod_problems
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.yaml"))
 SPEC = travelling.to_json(
@@ -171,6 +172,32 @@ def test_steps_of_ours_fit_the_restricted_pod_security_standard(path: Path) -> N
         assert {variables["HOME"], variables["TMPDIR"]} <= mounts
         assert step["command"] == ["runtimeimg", "step", "compose"]
         assert "script" not in step
+
+
+@pytest.mark.parametrize(
+    "text",
+    [cluster_strategy(managed=False), cluster_strategy(run_as=None), task(), step_action()],
+    ids=["cluster-strategy", "of-the-cluster", "task", "step-action"],
+)
+def test_a_pod_of_our_steps_alone_is_admitted_under_the_restricted_profile(text: str) -> None:
+    """As Tekton makes it: the steps as containers, the document's volumes; its own containers are its affair."""
+    spec = documents(text)[0]["spec"]
+    steps = spec.get("steps") or [{"name": "step", **spec}]
+    volumes = [
+        {key: value for key, value in item.items() if key not in {"overridable", "description"}}
+        for item in spec.get("volumes", [])
+    ]
+    assert pod_problems({"containers": steps, "volumes": volumes}) == []
+
+
+def test_the_cluster_strategy_says_which_user_all_steps_have() -> None:
+    assert documents(cluster_strategy())[0]["spec"]["securityContext"] == {"runAsUser": 65532, "runAsGroup": 65532}
+    run = CliRunner().invoke
+    for given, there in (("1234:0", {"runAsUser": 1234, "runAsGroup": 0}), ("cluster", None)):
+        made = run(command, ["cluster-strategy", "--run-as", given], catch_exceptions=False).output
+        assert documents(made)[0]["spec"].get("securityContext") == there
+    with pytest.raises(UsageError, match="other than root's"):
+        run(command, ["cluster-strategy", "--run-as", "0"], catch_exceptions=False)
 
 
 def test_a_strategy_of_root_gets_steps_that_are_not() -> None:
