@@ -1,13 +1,16 @@
 """Layers of registries kept on this machine: a layer that held something wanted is downloaded once.
 
 What holds nothing wanted is told by its table of contents from then on, and layers in files and Engines are here
-already: neither is kept. A kept blob is verified each time that it is read; a damaged one is fetched again.
+already: neither is kept. Without a cache a layer is kept for this build alone, where a symlink in it leads to what
+may have come before it and so has to be looked for again. A kept blob is verified each time that it is read; a damaged
+one is fetched again.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum, auto
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +27,17 @@ from runtimeimg.stores.verify import once_more
 if TYPE_CHECKING:
     from runtimeimg.compose.reading import LayerRef
 
-Take = Callable[[Iterator[bytes]], bool]
-"""Reads the pieces of a blob to their end and tells whether it held something wanted."""
+
+class Held(Enum):
+    """What was found in a layer: nothing wanted, something, or a wanted symlink that may lead to what came before."""
+
+    NOTHING = auto()
+    WANTED = auto()
+    LINKED = auto()
+
+
+Take = Callable[[Iterator[bytes]], Held]
+"""Reads the pieces of a blob to their end and tells what it held."""
 
 
 class Blobs:
@@ -39,33 +51,44 @@ class Blobs:
     def read(self, ref: LayerRef, take: Take) -> None:
         """Hand the blob of a layer to `take`, from the cache if it is there, else from its store."""
         origin = ref.layer.origin
-        if self._cache is None or self._folder is None or origin is None or origin.store != "registry":
+        if self._folder is None or origin is None or origin.store != "registry":
             once_more(lambda: take(raw_pieces(ref.layer.open())))
             return
-        digest = ref.layer.descriptor.digest.encoded
-        path = self._folder / f"blob-{digest}"
-        try:
-            if not self._from_cache(self._cache, ref.layer, path, take):
-                cache = self._cache
-                once_more(lambda: self._fetch(cache, ref.layer, path, take))
-        finally:
+        path = self._folder / f"blob-{ref.layer.descriptor.digest.encoded}"
+        if self._from_file(ref.layer, path, take):
+            return
+        held = once_more(lambda: self._fetch(ref.layer, path, take))
+        if self._cache is not None or held is not Held.LINKED:
             path.unlink(missing_ok=True)
 
-    def _fetch(self, cache: Cache, layer: Layer, path: Path, take: Take) -> None:
+    def _fetch(self, layer: Layer, path: Path, take: Take) -> Held:
         whole = _Copy(path)
-        if take(whole.of(raw_pieces(layer.open()))) and whole.is_whole:
-            cache.take_in("blob", layer.descriptor.digest.encoded, path)
+        held = Held.NOTHING
+        try:
+            held = take(whole.of(raw_pieces(layer.open())))
+        finally:
+            if held is Held.NOTHING or not whole.is_whole:
+                path.unlink(missing_ok=True)
+        if self._cache is not None and held is not Held.NOTHING and whole.is_whole:
+            self._cache.take_in("blob", layer.descriptor.digest.encoded, path)
+        return held
 
-    def _from_cache(self, cache: Cache, layer: Layer, path: Path, take: Take) -> bool:
+    def _from_file(self, layer: Layer, path: Path, take: Take) -> bool:
+        """Read a layer that is kept, from the cache by a second name; tell whether it is there and whole."""
         descriptor = layer.descriptor
-        if not cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
+        if self._cache is not None:
+            if not self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
+                return False
+        elif not path.exists():
             return False
         try:
             take(raw_pieces(FileLayer(descriptor=descriptor, diff_id=layer.diff_id, path=path).open()))
         except (IntegrityError, InvalidDocumentError):
             path.unlink()
             return False
-        self._account.add(cache_hits=1)
+        if self._cache is not None:
+            self._account.add(cache_hits=1)
+            path.unlink(missing_ok=True)
         return True
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,12 +26,15 @@ from pathlib import Path
 from runtimeimg.compose import emit
 from runtimeimg.compose.find import components, literal_prefix
 from runtimeimg.compose.history import Moment
+from runtimeimg.compose.merge import merge
+from runtimeimg.compose.nodes import Inode
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
 from runtimeimg.compose.principals import BASE, Principals
 from runtimeimg.compose.reading import Keep, LayerRef, Reader
 from runtimeimg.compose.sources import Source, covering
 from runtimeimg.compose.target import Owner, Target
-from runtimeimg.compose.tree import Inode, Tree, Wanted, merge
+from runtimeimg.compose.tree import Tree
+from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image
 from runtimeimg.image.compress import Compression
@@ -136,16 +140,16 @@ class _Composition:
     def fetch(self, drafts: Iterable[_Draft]) -> None:
         """Read the contents that are not there yet."""
         layers: dict[str, LayerRef] = {}
-        wanted: dict[str, set[int]] = {}
+        wanted: dict[str, array[int]] = {}
         for draft in drafts:
             for item in draft.items():
-                place, row = item.inode.place, item.inode.row
-                if place is None or place.source == BASE or row[1] != FILE or not row[5]:
+                inode, place = item.inode, item.inode.place
+                if place is None or place.source == BASE or inode.kind != FILE or not inode.size:
                     continue
                 refs = self._inputs.sources[place.source - 1].layers
                 if refs:
                     ref = layers.setdefault(refs[place.layer].key, refs[place.layer])
-                    wanted.setdefault(ref.key, set()).add(place.entry)
+                    wanted.setdefault(ref.key, array("I")).append(place.entry)
         self._reader.fetch(wanted, layers)
 
     def contents(self, inode: Inode) -> Iterator[bytes | memoryview]:

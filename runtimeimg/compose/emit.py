@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from runtimeimg.compose.tree import Inode, Node
+from runtimeimg.compose.nodes import Inode, Node
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
@@ -65,7 +65,8 @@ def write(
 
 
 def _entry(item: Item, latest: int | None) -> Entry:
-    _, kind, mode, uid, gid, size, mtime, target, device, xattrs = item.inode.row
+    kind, mode, uid, gid, target, device, xattrs = item.inode.attributes
+    size, mtime = item.inode.size, item.inode.mtime
     if latest is not None and mtime > latest:
         mtime = latest
     if item.link is not None:

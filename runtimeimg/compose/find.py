@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runtimeimg.compose.tree import EndlessLinksError, Node, Tree
+from runtimeimg.compose.nodes import Node
+from runtimeimg.compose.tree import EndlessLinksError, Tree
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from runtimeimg.spec import patterns
 

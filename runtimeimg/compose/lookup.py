@@ -7,9 +7,11 @@ import os
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
 from runtimeimg.compose.find import components, literal_prefix
+from runtimeimg.compose.merge import merge
 from runtimeimg.compose.reading import LayerRef, Reader
 from runtimeimg.compose.sources import ImageSource, covering
-from runtimeimg.compose.tree import EndlessLinksError, Wanted, merge
+from runtimeimg.compose.tree import EndlessLinksError
+from runtimeimg.compose.wanted import Wanted
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import FILE
 

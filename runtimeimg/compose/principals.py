@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from runtimeimg.compose.merge import merge
+from runtimeimg.compose.nodes import Inode, Place
 from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names
 from runtimeimg.compose.reading import LayerRef, Reader
 from runtimeimg.compose.sources import Source, covering
-from runtimeimg.compose.tree import EndlessLinksError, Inode, Place, Tree, Wanted, merge
+from runtimeimg.compose.tree import EndlessLinksError, Tree
+from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.layertar import FILE
 
@@ -77,7 +80,7 @@ class Principals:
         if kept is not None:
             return kept
         self._reader.fetch({ref.key: [place.entry]}, {ref.key: ref})
-        data = b"".join(self._reader.pieces(ref.key, place.entry, inode.row[5]))
+        data = b"".join(self._reader.pieces(ref.key, place.entry, inode.size))
         if cache:
             cache.put("file", key, data)
         return data
@@ -94,6 +97,6 @@ def _found(tree: Tree, path: bytes) -> Inode | None:
 
 def _bounded(path: bytes, inode: Inode) -> bool:
     """Tell whether a file holds something; one that is too large is refused."""
-    if inode.row[5] > MAX_FILE:
+    if inode.size > MAX_FILE:
         raise InvalidDocumentError(f"'/{path.decode()}' of the image is larger than {MAX_FILE >> 20} MiB")
-    return bool(inode.row[5])
+    return bool(inode.size)

@@ -17,7 +17,9 @@ import io
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,8 +28,8 @@ from typing import Self
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
-from runtimeimg.compose.blobs import Blobs
-from runtimeimg.compose.tree import Wanted
+from runtimeimg.compose.blobs import Blobs, Held
+from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image import Layer
 from runtimeimg.image.ahead import ahead
@@ -40,7 +42,6 @@ _AT_ONCE = 2
 _CHUNK = 1 << 20
 _HOLE = 1 << 12  # bytes of a sparse file that are worth a hole in ours
 _DEPTH = 3
-_MAX_FILES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,20 @@ class LayerRef:
         return cls(layer=layer, key=str(digest), name=f"layer {digest} of '{image}'")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """Contents of a layer in a temporary file: the entries' indexes, ascending, and offsets in bytes."""
+
+    file: int
+    indexes: array[int]
+    offsets: array[int]
+
+    def offset(self, index: int) -> int | None:
+        """Return where an entry's contents start; None when they are not here."""
+        at = bisect_left(self.indexes, index)
+        return self.offsets[at] if at < len(self.indexes) and self.indexes[at] == index else None
+
+
 @dataclass(slots=True)
 class Reader:
     """Tables and contents of layers that were read so far, by the layers' keys. Close it to give up the contents."""
@@ -86,8 +101,7 @@ class Reader:
     account: Account
     folder: Path | None = None
     tocs: dict[str, Toc] = field(default_factory=dict)
-    _contents: dict[str, dict[int, int]] = field(default_factory=dict)
-    _files: list[int] = field(default_factory=list)
+    _contents: dict[str, list[_Taken]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _window: bytes = b""
     _window_of: int = -1
@@ -97,9 +111,10 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for descriptor in self._files:
-            os.close(descriptor)
-        self._files.clear()
+        for several in self._contents.values():
+            for taken in several:
+                os.close(taken.file)
+        self._contents.clear()
 
     def load(self, layers: Iterable[LayerRef], keep: Mapping[str, Keep]) -> None:
         """Make the tables of all `layers` known: out of the cache, else by reading the layer.
@@ -112,33 +127,45 @@ class Reader:
                 missing.setdefault(ref.key, ref)
         self._each(list(missing.values()), lambda ref, pieces: self._read_whole(ref, keep.get(ref.key), pieces))
 
-    def fetch(self, wanted: Mapping[str, Collection[int]], layers: Mapping[str, LayerRef]) -> None:
+    def fetch(self, wanted: Mapping[str, Iterable[int]], layers: Mapping[str, LayerRef]) -> None:
         """Read contents by layer key and index in its table, those that were not taken along before."""
-        missing = {
-            key: frozenset(index for index in indexes if index not in self._contents.get(key, ()))
-            for key, indexes in wanted.items()
-        }
+        missing = {key: flags for key, indexes in wanted.items() if any(flags := self._missing(key, indexes))}
         self._each(
-            [layers[key] for key, indexes in missing.items() if indexes],
+            [layers[key] for key in missing],
             lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
         )
+
+    def _missing(self, key: str, indexes: Iterable[int]) -> bytearray:
+        """Return for each entry of a layer whether it is among `indexes` and was not taken along yet."""
+        several = self._contents.get(key, ())
+        flags = bytearray(self.tocs[key].count)
+        for index in indexes:
+            flags[index] = all(taken.offset(index) is None for taken in several)
+        return flags
 
     def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
         """Yield the contents, `size` bytes, of an entry that was fetched; to be called from one thread only.
 
         Files are wanted in about the order that they were taken in, so many come out of one read of the disk.
         """
-        offset, number = divmod(self._contents[key][index], _MAX_FILES)
+        file, offset = self._place(key, index)
         while size:
             start = offset - self._window_at
-            if number != self._window_of or not 0 <= start < len(self._window):
-                self._window_of, self._window_at, start = number, offset, 0
-                self._window = os.pread(self._files[number], _CHUNK, offset)
+            if file != self._window_of or not 0 <= start < len(self._window):
+                self._window_of, self._window_at, start = file, offset, 0
+                self._window = os.pread(file, _CHUNK, offset)
                 if not self._window:
                     raise RuntimeimgError("the temporary file of the build was cut short")
             data = memoryview(self._window)[start : start + size]
             offset, size = offset + len(data), size - len(data)
             yield data
+
+    def _place(self, key: str, index: int) -> tuple[int, int]:
+        for taken in self._contents[key]:
+            offset = taken.offset(index)
+            if offset is not None:
+                return taken.file, offset
+        raise KeyError(f"entry {index} of {key} was not fetched")
 
     def _from_cache(self, ref: LayerRef) -> bool:
         data = self.cache.get("toc", ref.key.partition(":")[2]) if self.cache else None
@@ -149,7 +176,7 @@ class Reader:
         self.account.add(cache_hits=1)
         return True
 
-    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef, Iterator[bytes]], bool]) -> None:
+    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef, Iterator[bytes]], Held]) -> None:
         if not refs:
             return
         blobs = Blobs(self.cache, self.folder, self.account)
@@ -163,7 +190,7 @@ class Reader:
                     pool.shutdown(cancel_futures=True)
                     raise
 
-    def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
+    def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> Held:
         linked = False
         wants = keep.wants if keep is not None else None
         with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
@@ -180,15 +207,17 @@ class Reader:
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
             self.cache.put("toc", ref.key.partition(":")[2], toc.to_bytes())
-        return bool(spool.offsets) or linked
+        if linked:
+            return Held.LINKED
+        return Held.WANTED if spool.taken else Held.NOTHING
 
-    def _read_some(self, ref: LayerRef, indexes: frozenset[int], pieces: Iterator[bytes]) -> bool:
-        """Read entries by index. Behind the last one the blob is only read to be verified, not unfolded any more."""
-        left = len(indexes)
+    def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> Held:
+        """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more."""
+        left = sum(flags)
         with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:
-                if builder.add(entry) is not None and builder.count - 1 in indexes:
+                if builder.add(entry) is not None and builder.count <= len(flags) and flags[builder.count - 1]:
                     spool.take(builder.count - 1, archive)
                     left -= 1
                     if not left:
@@ -198,17 +227,11 @@ class Reader:
             if left:
                 raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=_PRUNE)
             self._adopt(ref.key, spool)
-        return True
+        return Held.WANTED
 
     def _adopt(self, key: str, spool: _Spool) -> None:
         with self._lock:
-            number = len(self._files)
-            self._files.append(spool.keep())
-            if number >= _MAX_FILES:
-                raise RuntimeimgError(f"more than {_MAX_FILES} layers have to be read")
-            known = self._contents.setdefault(key, {})
-            for index, offset in spool.offsets.items():
-                known[index] = offset * _MAX_FILES + number
+            self._contents.setdefault(key, []).append(spool.keep())
 
 
 _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
@@ -272,7 +295,7 @@ class _Spool:
             self._raw = ReservingFile(os.dup(nameless.fileno()), "wb")
             self._file = io.BufferedWriter(self._raw, _CHUNK)
         self._at = 0
-        self.offsets: dict[int, int] = {}
+        self._indexes, self._offsets = array("I"), array("q")
 
     def __enter__(self) -> Self:
         return self
@@ -281,8 +304,9 @@ class _Spool:
         self._file.close()
 
     def take(self, index: int, archive: LayerTar) -> None:
-        """Write the contents of the archive's current entry."""
-        self.offsets[index] = self._at
+        """Write the contents of the archive's current entry, which is behind those that were taken before."""
+        self._indexes.append(index)
+        self._offsets.append(self._at)
         write = self._file.write
         for view in archive.content():
             if is_hole(view) and len(view) >= _HOLE:
@@ -292,7 +316,12 @@ class _Spool:
                 write(view)
             self._at += len(view)
 
-    def keep(self) -> int:
-        """Return a descriptor of the file that stays open."""
+    @property
+    def taken(self) -> int:
+        """How many entries were taken."""
+        return len(self._indexes)
+
+    def keep(self) -> _Taken:
+        """Return what was taken, in a file that stays open."""
         self._file.flush()
-        return os.dup(self._file.fileno())
+        return _Taken(file=os.dup(self._file.fileno()), indexes=self._indexes, offsets=self._offsets)

@@ -8,8 +8,11 @@ from typing import Protocol, TypeVar
 
 from runtimeimg.budgets import MAX_ROUNDS
 from runtimeimg.compose.find import Found, components, find, literal_prefix
+from runtimeimg.compose.merge import merge
+from runtimeimg.compose.nodes import Inode
 from runtimeimg.compose.reading import LayerRef, Reader
-from runtimeimg.compose.tree import Inode, LeadsOutError, NeedsMoreError, Tree, Wanted, merge
+from runtimeimg.compose.tree import LeadsOutError, Tree
+from runtimeimg.compose.wanted import NeedsMoreError, Wanted
 from runtimeimg.errors import UsageError
 from runtimeimg.image import Image
 from runtimeimg.image.toc import Row
@@ -69,7 +72,7 @@ class ImageSource:
         """Yield contents out of what the reader fetched."""
         place = inode.place
         assert place is not None
-        return self._reader.pieces(self._layers[place.layer].key, place.entry, inode.row[5])
+        return self._reader.pieces(self._layers[place.layer].key, place.entry, inode.size)
 
     def _find(self, pattern: str) -> list[Found]:
         # A tree that was made for less is made anew; nodes found in it before stay good.
@@ -107,7 +110,7 @@ class FolderSource:
 
     def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield a file's contents from the disk."""
-        return self._directory.pieces(inode.row[0], inode.row[5])
+        return self._directory.pieces(inode.path, inode.size)
 
     def _find(self, pattern: str) -> list[Found]:
         table = _FolderTable(self._directory, self.wanted.roots)

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 
 from runtimeimg.budgets import MAX_PLACED
 from runtimeimg.compose.find import Found
-from runtimeimg.compose.tree import FOLDER, EndlessLinksError, Inode, NeedsMoreError, Node, Tree
+from runtimeimg.compose.nodes import FOLDER, Attributes, Inode, Node
+from runtimeimg.compose.tree import EndlessLinksError, Tree
+from runtimeimg.compose.wanted import NeedsMoreError
 from runtimeimg.errors import BuildFailed, UsageError
 from runtimeimg.image.layertar import SYMLINK
 
@@ -87,7 +89,7 @@ class Target:
             raise NeedsMoreError([path])
         folder = there or self._make_folders(path, owner)
         self._touch(path)
-        copied: dict[int, Inode] = {}
+        copies = _Copies(owner)
         stack = [(found.node, folder, path)]
         while stack:
             source, target, at = stack.pop()
@@ -97,7 +99,7 @@ class Target:
             if self._placed > MAX_PLACED:
                 raise BuildFailed(f"more than {MAX_PLACED} files are copied in all", hint="copy less")
             for name, child in source.children.items():
-                placed = _place(target.children, name, child, owner, copied, at)
+                placed = _place(target.children, name, child, copies, at)
                 if child.children is not None:
                     stack.append((child, placed, at + b"/" + name if at else name))
 
@@ -111,7 +113,7 @@ class Target:
         else:
             folder = self._make_folders(parent, owner)
         assert folder.children is not None
-        _place(folder.children, name, found.node, owner, {}, parent)
+        _place(folder.children, name, found.node, _Copies(owner), parent)
         self._touch(parent)
 
     def _make_folders(self, path: bytes, owner: Owner | None) -> Node:
@@ -127,11 +129,11 @@ class Target:
             at.append(name)
             child = node.children.get(name)
             if child is None:
-                above = node.inode.row
-                group = above[2] & stat.S_ISGID
-                ids = owner or (0, above[4] if group else 0)
-                row = (*FOLDER[:2], FOLDER[2] | group, *ids, 0, self._mtime, *FOLDER[7:])
-                child = node.children[name] = Node(Inode(row, None))
+                above = node.inode.attributes
+                group = above.mode & stat.S_ISGID
+                uid, gid = owner or (0, above.gid if group else 0)
+                made = FOLDER._replace(mode=FOLDER.mode | group, uid=uid, gid=gid)
+                child = node.children[name] = Node(Inode(made, mtime=self._mtime))
                 self._touch(b"/".join(at))
             elif child.children is None:
                 raise BuildFailed(f"'/{_text(b'/'.join(at))}' is not a folder, so '/{_text(path)}' cannot be made")
@@ -158,25 +160,40 @@ class Target:
             ) from None
 
 
-def _place(
-    children: dict[bytes, Node],
-    name: bytes,
-    source: Node,
-    owner: Owner | None,
-    copied: dict[int, Inode],
-    folder: bytes,
-) -> Node:
-    """Put a copy of `source` under `name`; a folder that is there takes over owner and mode and keeps its contents.
+class _Copies:
+    """Inodes of one copy: with another owner if one is given, hard links still hard links to each other."""
 
-    `copied` maps inodes of the source to their copies: hard links within one copied folder stay hard links.
-    """
+    def __init__(self, owner: Owner | None) -> None:
+        self._owner = owner
+        self._owned: dict[Attributes, Attributes] = {}
+        self._linked: dict[int, Inode] = {}
+
+    def of(self, inode: Inode) -> Inode:
+        """Return the copy of an inode; the very inode where that will do."""
+        if self._owner is None and not inode.shared:
+            return inode
+        copy = self._linked.get(id(inode)) if inode.shared else None
+        if copy is None:
+            copy = inode.copied(self._attributes(inode.attributes))
+            if inode.shared:
+                copy.shared = True
+                self._linked[id(inode)] = copy
+        return copy
+
+    def _attributes(self, attributes: Attributes) -> Attributes:
+        if self._owner is None:
+            return attributes
+        owned = self._owned.get(attributes)
+        if owned is None:
+            uid, gid = self._owner
+            owned = self._owned[attributes] = attributes._replace(uid=uid, gid=gid)
+        return owned
+
+
+def _place(children: dict[bytes, Node], name: bytes, source: Node, copies: _Copies, folder: bytes) -> Node:
+    """Put a copy of `source` under `name`; a folder that is there takes over owner and mode and keeps its contents."""
     there = children.get(name)
-    inode = source.inode
-    if owner is not None or inode.shared:
-        inode = copied.get(id(source.inode)) or source.inode.copied(owner)
-        if source.inode.shared:
-            inode.shared = True
-            copied[id(source.inode)] = inode
+    inode = copies.of(source.inode)
     if there is None:
         children[name] = there = Node(inode, touched=True)
     elif (there.children is None) != (source.children is None):
@@ -192,7 +209,7 @@ def _clash(source: Node, there: Node, path: bytes) -> str:
     if source.children is None:
         return f"'/{_text(path)}' is a folder already and cannot be replaced by a file"
     if there.inode.kind == SYMLINK:
-        target = _text(there.inode.row[7])
+        target = _text(there.inode.attributes.target)
         return f"'/{_text(path)}' is a symlink to '{target}' already and cannot be replaced by a folder"
     return f"'/{_text(path)}' is a file already and cannot be replaced by a folder"
 

@@ -77,10 +77,11 @@ def test_a_copied_symlink_does_not_make_its_layer_be_read_twice(compose, items):
     assert layer.opened == 1
 
 
-def test_a_symlink_to_what_came_before_it_does_not_make_its_layer_be_downloaded_twice(compose, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"no_cache": True}])
+def test_a_symlink_to_what_came_before_it_does_not_make_its_layer_be_downloaded_twice(compose, tmp_path, options):
     layer = registry_layer(file("a", b"!"), symlink("link", "a"))
     composer = compose(base=BASE, builder=image("builder", layer))
-    with composer.build(plan([("/link", "/x")]), cache_dir=tmp_path / "cache") as built:
+    with composer.build(plan([("/link", "/x")]), cache_dir=tmp_path / "cache", **options) as built:
         assert contents(built.layers[-1]) == {b"x": b"!"}
     assert layer.opened == 1
 

@@ -22,7 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from runtimeimg import runtimegraph
-from runtimeimg.compose.tree import Wanted, merge
+from runtimeimg.compose.merge import merge
+from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import RuntimeimgError
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import LayerTar

@@ -1,0 +1,167 @@
+"""The merged view of an image's layers (OCI image-spec, layer.md, "Applying Changesets")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from runtimeimg.compose.counts import Counts
+from runtimeimg.compose.nodes import FOLDER, Attributes, Inode, Node, Place
+from runtimeimg.compose.tree import Tree
+from runtimeimg.compose.wanted import NeedsMoreError, Wanted
+from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK
+from runtimeimg.image.toc import OPAQUE, WHITEOUT, Row
+
+
+class Table(Protocol):
+    """What a tree is merged from: a Toc, or the entries of a folder."""
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether contents are found by path rather than by place."""
+
+    @property
+    def whiteouts(self) -> int:
+        """How many whiteouts there are among the rows."""
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the entries."""
+
+
+def merge(
+    layers: Sequence[Table], wanted: Wanted, source: int = 0, *, contents: bool = True, strict: bool = False
+) -> Tree:
+    """Return the tree that `layers`, base first, make together; `source` is put into the places of its contents.
+
+    NeedsMoreError names the targets of hard links that are not covered. Without `contents` they are not needed, and
+    such a link counts as a file of its own. Raises InvalidDocumentError beyond the budgets for rows, nodes and folders.
+    """
+    tree = Tree(wanted, strict=strict)
+    count = Counts()
+    for number, toc in enumerate(layers):
+        merger = _Merger(tree, source, number, contents=contents, paths=toc.has_paths, counts=count)
+        merger.apply(toc)
+        if merger.uncovered:
+            raise NeedsMoreError(merger.uncovered)
+    return tree
+
+
+class _Merger:
+    """Applies one layer to a tree."""
+
+    def __init__(self, tree: Tree, source: int, layer: int, *, contents: bool, paths: bool, counts: Counts) -> None:
+        self._counts = counts
+        self.uncovered: list[bytes] = []
+        self._contents = contents
+        self._paths = paths
+        self._root = tree.root
+        self._wanted = tree.wanted
+        self._source = source
+        self._layer = layer
+        self._parent = b""
+        self._folder = tree.root
+        self._same: dict[int, int] = {}
+        self._attributes: dict[Any, Attributes] = {}
+
+    def apply(self, toc: Table) -> None:
+        """Remove what the layer's whiteouts hide, whatever their place in the archive, then add its entries."""
+        covers, counts = self._wanted.covers, self._counts
+        if toc.whiteouts:
+            for row in toc.rows():
+                if row[1] in (WHITEOUT, OPAQUE) and covers(row[0]):
+                    self._remove(row[0], below=row[1] == OPAQUE)
+        for index, row in enumerate(toc.rows()):
+            counts.rows += 1
+            if covers(row[0]) and row[1] not in (WHITEOUT, OPAQUE):
+                counts.nodes += 1
+                self._add(row, index)
+            if not counts.rows % 1024:
+                counts.check()
+        counts.check()
+
+    def _remove(self, path: bytes, *, below: bool) -> None:
+        node: Node | None = self._root
+        parent, name = node, b""
+        for part in path.split(b"/") if path else ():
+            if node is None or node.children is None:
+                return
+            parent, name, node = node, part, node.children.get(part)
+        if node is None:
+            return
+        if below:
+            if node.children is not None:
+                node.children.clear()
+        elif parent is not None and parent.children is not None:
+            del parent.children[name]
+
+    def _add(self, row: Row, index: int) -> None:
+        path: bytes = row[0]
+        if not path:
+            if row[1] == DIRECTORY:
+                self._root.inode = self._inode(row, index)
+            return
+        parent, _, name = path.rpartition(b"/")
+        children = self._children(parent)
+        present = children.get(name)
+        if row[1] == DIRECTORY and present is not None and present.children is not None:
+            present.inode = self._inode(row, index)
+            return
+        if row[1] == HARDLINK:
+            inode = self._linked(row)
+            if inode is None:
+                return
+        else:
+            inode = self._inode(row, index)
+        children[name] = Node(inode)
+        if present is not None and present.children is not None:
+            self._parent, self._folder = b"", self._root
+
+    def _inode(self, row: Row, index: int) -> Inode:
+        """Return an inode that takes little memory: equal values are kept once, the path only where it is needed."""
+        path, kind, mode, uid, gid, size, mtime, target, device, xattrs = row
+        same = self._same.setdefault
+        values = (kind, mode, uid, gid, target, device, xattrs)
+        attributes = self._attributes.get(values)
+        if attributes is None:
+            attributes = self._attributes[values] = Attributes(*values)
+        place = Place(self._source, self._layer, index)
+        return Inode(attributes, size, same(mtime, mtime), place, path if self._paths else b"")
+
+    def _linked(self, row: Row) -> Inode | None:
+        """Return the inode that a hard link shares, with the owner and times that the link's own entry gives.
+
+        None where the target is nowhere, which is left to be an error to whoever wants the file.
+        """
+        target: bytes = row[7]
+        if not self._wanted.covers(target):
+            if self._contents:
+                self.uncovered.append(target)
+                return None
+            return Inode(Attributes(FILE, *row[2:5], *row[7:]), row[5], row[6])
+        node: Node | None = self._root
+        for part in target.split(b"/"):
+            node = node.children.get(part) if node is not None and node.children is not None else None
+        if node is None or node.children is not None:
+            return None
+        inode = node.inode
+        inode.shared = True
+        inode.attributes = inode.attributes._replace(mode=row[2], uid=row[3], gid=row[4])
+        inode.mtime = row[6]
+        return inode
+
+    def _children(self, parent: bytes) -> dict[bytes, Node]:
+        """Return the folder at `parent`, made where there is none; it hides what else a lower layer has there."""
+        if parent != self._parent or not parent:
+            node = self._root
+            for part in parent.split(b"/") if parent else ():
+                assert node.children is not None
+                child = node.children.get(part)
+                if child is None or child.children is None:
+                    child = node.children[part] = Node(Inode(FOLDER))
+                    self._counts.folders += 1
+                    if not self._counts.folders % 1024:
+                        self._counts.check()
+                node = child
+            self._parent, self._folder = parent, node
+        assert self._folder.children is not None
+        return self._folder.children
