@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = "v1"
-KINDS = ("toc", "blob", "file", "result", "layer")
-"""Tables of contents of layers, layers, single files out of layers, what a build came to, composed layers."""
+KINDS = ("toc", "blob", "file", "result", "part", "layer")
+"""Tables of contents of layers, layers, single files out of layers, what a build came to, which layer was made of what,
+and the layers that were made."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
 _LOCK = "lock"

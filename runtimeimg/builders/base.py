@@ -26,7 +26,7 @@ class BuildRequest:
     `file:line:column: path` for messages. `pull` is `missing`, `always` or `never`. `build_args` are for proxies.
     `cache_dir` is where a builder may keep what saves the next build work; None keeps nothing. `epoch` is
     SOURCE_DATE_EPOCH in seconds. `options` are a builder's own settings by name (native: compression, level,
-    layer_per_copy).
+    layers).
     """
 
     plan: BuildPlan

@@ -13,6 +13,7 @@ from runtimeimg.builders.shell import require_shell
 from runtimeimg.cache import Cache
 from runtimeimg.compose import results
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
+from runtimeimg.compose.grouping import MODES, Mode
 from runtimeimg.compose.history import lines, moment
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.sources import FolderSource, ImageSource, Source
@@ -26,12 +27,12 @@ from runtimeimg.stamp import configure
 from runtimeimg.stores import open_source
 from runtimeimg.stores.missing import named
 
-OPTIONS = ("compression", "level", "layer_per_copy", "link")
+OPTIONS = ("compression", "level", "layers", "link")
 _FOREIGN = ("id", "parent", "container", "container_config")  # what old Engines say of the container they committed
 
 
 class NativeBuilder:
-    """Composes plans without `run`. Options: compression (gzip, zstd, none), level, layer_per_copy, link."""
+    """Composes plans without `run`. Options: compression (gzip, zstd, none), level, layers, link."""
 
     name: ClassVar[str] = "native"
 
@@ -140,10 +141,17 @@ def _settings(request: BuildRequest) -> Settings:
     options = request.options
     return Settings(
         compression=Compression.parse(options.get("compression", "gzip"), options.get("level")),
-        layer_per_copy=_flag(options.get("layer_per_copy", "false"), "layer_per_copy"),
+        layers=_mode(options.get("layers", "builder")),
         link=_flag(options.get("link", "false"), "link"),
         latest=request.epoch,
     )
+
+
+def _mode(text: str) -> Mode:
+    for mode in MODES:
+        if text == mode:
+            return mode
+    raise UsageError(f"option 'layers' of the native builder is {text!r}", hint=f"known: {', '.join(MODES)}")
 
 
 def _flag(text: str, name: str) -> bool:

@@ -76,7 +76,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--build-arg", multiple=True, metavar="K=V", help="Build argument, for proxies.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep what saves work the next time.")
 @click.option("--compression", default="gzip", show_default=True, metavar="KIND[:LEVEL]", help="gzip, zstd or none.")
-@click.option("--layer-per-copy", is_flag=True, help="Native builder: a layer for each directory.")
+@click.option(
+    "--layers",
+    type=click.Choice(["builder", "copy", "one"]),
+    help="Native builder: new layers follow the builder's layers (the default), the directories, or are one.",
+)
 @click.option(
     "--graph-format", type=click.Choice(["runtimegraph", "envd", "both"]), default="runtimegraph", show_default=True
 )
@@ -164,7 +168,7 @@ def _request(loaded: LoadedSpec, plan: BuildPlan, stores: StoreOptions, options:
     compression = compression_of(options["compression"])
     environ = {name.lower(): value for name, value in stores.environ.items()}
     proxies = {name: environ[name] for name in PROXY_VARIABLES if environ.get(name)}
-    own = {**compression, "layer_per_copy": "true" if options["layer_per_copy"] else ""}
+    own = {**compression, "layers": options["layers"] or ""}
     return BuildRequest(
         plan=plan,
         stores=stores,

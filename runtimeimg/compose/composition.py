@@ -16,6 +16,8 @@ the meaning of Dockerfile's `COPY --link`: the base is not looked into and its s
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,16 +25,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from runtimeimg.compose import emit
+from runtimeimg.compose import emit, kept
 from runtimeimg.compose.find import components, literal_prefix
+from runtimeimg.compose.grouping import MAX_LAYERS, Grouping, Mode
 from runtimeimg.compose.history import Moment
 from runtimeimg.compose.merge import merge
-from runtimeimg.compose.nodes import Inode
+from runtimeimg.compose.nodes import BASE, Inode, Node, Owner
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
-from runtimeimg.compose.principals import BASE, Principals
+from runtimeimg.compose.principals import Principals
 from runtimeimg.compose.reading import Keep, LayerRef, Reader
 from runtimeimg.compose.sources import Source, covering
-from runtimeimg.compose.target import Owner, Target
+from runtimeimg.compose.target import Target
 from runtimeimg.compose.tree import Tree
 from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
@@ -45,10 +48,13 @@ from runtimeimg.plan import BuildPlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How the result is made: see the module for `link`; no time in a layer is later than `latest` seconds."""
+    """How the result is made: see the module for `link` and grouping.py for `layers`.
+
+    No time in a layer is later than `latest` seconds.
+    """
 
     compression: Compression = field(default_factory=Compression)
-    layer_per_copy: bool = False
+    layers: Mode = "builder"
     link: bool = False
     latest: int | None = None
 
@@ -90,15 +96,23 @@ class _Draft:
 
 
 def compose(inputs: Inputs, settings: Settings, reader: Reader, folder: Path) -> tuple[Composed, ...]:
-    """Return the layers that the plan's copies make, written to files in `folder`; none when they change nothing."""
+    """Return the layers that the plan's copies make, as files in `folder`; none when they change nothing.
+
+    Layers that were made before of the same entries out of the same layers are taken from the reader's cache.
+    """
     work = _Composition(inputs, settings, reader)
     work.load()
     drafts = [draft for draft in work.drafts() if not draft.is_empty]
-    work.fetch(drafts)
+    paths = [folder / f"layer-{number}" for number in range(len(drafts))]
+    keys = [work.key(draft) if reader.cache is not None else None for draft in drafts]
+    layers = [kept.find(reader.cache, key, path) for key, path in zip(keys, paths, strict=True)]
+    work.fetch(draft for draft, layer in zip(drafts, layers, strict=True) if layer is None)
     composed = []
-    for number, draft in enumerate(drafts):
-        path = folder / f"layer-{number}"
-        layer = emit.write(draft.items(), path, settings.compression, work.contents, latest=settings.latest)
+    for draft, key, path, known in zip(drafts, keys, paths, layers, strict=True):
+        layer = known
+        if layer is None:
+            layer = emit.write(draft.items(), path, settings.compression, work.contents)
+            kept.keep(reader.cache, key, layer)
         composed.append(Composed(layer=layer, steps=draft.steps))
     return tuple(composed)
 
@@ -143,14 +157,35 @@ class _Composition:
         wanted: dict[str, array[int]] = {}
         for draft in drafts:
             for item in draft.items():
-                inode, place = item.inode, item.inode.place
-                if place is None or place.source == BASE or inode.kind != FILE or not inode.size:
+                place = item.inode.place
+                if place is None or place.source == BASE or item.entry.kind != FILE or not item.entry.size:
                     continue
                 refs = self._inputs.sources[place.source - 1].layers
                 if refs:
                     ref = layers.setdefault(refs[place.layer].key, refs[place.layer])
                     wanted.setdefault(ref.key, array("I")).append(place.entry)
         self._reader.fetch(wanted, layers)
+
+    def key(self, draft: _Draft) -> str | None:
+        """Return what a layer is kept under: its entries, and where their contents are; None for folders' files.
+
+        Nothing else goes into it, so a layer is found again whatever else changed in base, builder or plan.
+        """
+        import msgpack
+
+        compression = self._settings.compression
+        made_by = [*kept.release(), compression.name, compression.level]
+        digest = hashlib.sha256(json.dumps(made_by).encode())
+        packer = msgpack.Packer()
+        sources = self._inputs.sources
+        for entry, inode in draft.items():
+            where: tuple[str, int] | None = None
+            if entry.kind == FILE and entry.size and (place := inode.place) is not None:
+                if not sources[place.source - 1].layers:
+                    return None
+                where = (sources[place.source - 1].layers[place.layer].key, place.entry)
+            digest.update(packer.pack((*entry, where)))
+        return digest.hexdigest()
 
     def contents(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield the contents of a file that was fetched."""
@@ -160,26 +195,35 @@ class _Composition:
 
     def _attempt(self) -> list[_Draft]:
         """Do the copies to a fresh tree of the base."""
-        target = Target(self._base_tree(), mtime=self._inputs.created.seconds)
-        drafts: list[_Draft] = []
-        steps: list[int] = []
-        for step, (copy, number) in enumerate(zip(self._plan.copies, self._inputs.numbers, strict=True)):
+        target = Target(self._base_tree(), numbered=self._settings.layers == "copy")
+        brought: list[set[int]] = []
+        for step, (copy, number) in enumerate(zip(self._plan.copies, self._inputs.numbers, strict=True), start=1):
             with _located(self._inputs.place(copy.origin)):
                 owner = self._owner(copy.chown, target)
                 found = self._inputs.sources[number - 1].find(copy.source)
-                target.copy(found, copy.destination, owner)
-            steps.append(step)
-            if self._settings.layer_per_copy:
-                listed = list(emit.items(target.root))
-                drafts.append(_Draft(items=partial(iter, listed), steps=tuple(steps)))
-                target.settle()
-                steps.clear()
+                brought.append(target.copy(step, found, copy.destination, owner))
         if self._plan.work_dir is not None:
             with _located(self._inputs.place("spec.runtime.workDir")):
                 if not target.has_folder(self._plan.work_dir):
-                    target.make_work_dir(self._plan.work_dir, self._owner(self._user, target))
-                    steps.append(len(self._plan.copies))
-        drafts.append(_Draft(items=partial(emit.items, target.root), steps=tuple(steps)))
+                    target.make_work_dir(len(brought) + 1, self._plan.work_dir, self._owner(self._user, target))
+                    brought.append(set())
+        return self._drafts_of(target.root, brought)
+
+    def _drafts_of(self, root: Node, brought: Sequence[set[int]]) -> list[_Draft]:
+        """Divide what was touched into layers; `brought` has the origins of what each instruction put there."""
+        base = self._inputs.base
+        grouping = Grouping(root, self._settings.layers, MAX_LAYERS - (len(base.layers) if base is not None else 0))
+        drafts = []
+        for number in range(len(grouping.groups)):
+            entries = partial(
+                emit.items,
+                root,
+                grouping,
+                number,
+                latest=self._settings.latest,
+                otherwise=self._inputs.created.seconds,
+            )
+            drafts.append(_Draft(items=entries, steps=grouping.steps(number, brought)))
         return drafts
 
     def _base_tree(self) -> Tree:

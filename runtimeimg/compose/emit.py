@@ -1,4 +1,4 @@
-"""The touched part of a tree as a layer: the same tree always gives the same bytes.
+"""The touched part of a tree as layers: the same tree always gives the same bytes.
 
 Entries are in the order of a walk with names in byte order: folders before what is in them, and of hard links the
 first name with the contents, the others as links to it.
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from runtimeimg.compose.nodes import Inode, Node
+from runtimeimg.compose.grouping import Grouping
+from runtimeimg.compose.nodes import Inode, Node, owned
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
@@ -19,27 +20,35 @@ from runtimeimg.image.tarwrite import END, header, padding
 
 
 class Item(NamedTuple):
-    """An entry of the layer to come; `link` is the path of the first hard link where this is a further one."""
+    """An entry of the layer to come, and where its contents are if it has any."""
 
-    path: bytes
+    entry: Entry
     inode: Inode
-    link: bytes | None
 
 
-def items(root: Node) -> Iterator[Item]:
-    """Yield what is touched in a tree, in the order of the layer; the root itself is not told."""
-    first: dict[int, bytes] = {}
-    stack = [(b"", root)]
-    while stack:
-        path, node = stack.pop()
-        if path:
-            inode = node.inode
-            link = first.setdefault(id(inode), path) if inode.shared else path
-            yield Item(path, inode, None if link == path else link)
-        if node.children:
-            prefix = path + b"/" if path else b""
-            touched = sorted((name for name, child in node.children.items() if child.touched), reverse=True)
-            stack += [(prefix + name, node.children[name]) for name in touched]
+def items(root: Node, grouping: Grouping, number: int, *, latest: int | None, otherwise: int) -> Iterator[Item]:
+    """Yield a layer's entries in their order; the root itself is not told.
+
+    No time is later than `latest` seconds. Folders that were made have that time, else the latest time of the rest of
+    the layer, and `otherwise` where there is no rest.
+    """
+    made = latest
+    for path, node, link in _walk(root, grouping, number):
+        inode = grouping.shown(node, number)
+        mtime = inode.mtime
+        if mtime is None:
+            if made is None:
+                made = _latest(root, grouping, number, otherwise)
+            mtime = made
+        elif latest is not None and mtime > latest:
+            mtime = latest
+        kind, mode, uid, gid, target, device, xattrs = owned(inode.attributes, node.owner)
+        if link is not None:
+            # Engines set owner and mode again for each link, and setting an owner drops file capabilities.
+            yield Item(Entry(path, HARDLINK, mode, uid, gid, 0, mtime, link, xattrs=xattrs), inode)
+        else:
+            target = target if kind == SYMLINK else b""
+            yield Item(Entry(path, kind, mode, uid, gid, inode.size, mtime, target, device, xattrs), inode)
 
 
 def write(
@@ -47,16 +56,13 @@ def write(
     path: Path,
     compression: Compression,
     contents: Callable[[Inode], Iterator[bytes | memoryview]],
-    *,
-    latest: int | None,
 ) -> FileLayer:
-    """Write a layer of `entries` to the file `path`; no time in it is later than `latest` seconds."""
+    """Write a layer of `entries` to the file `path`."""
     with reserving(path) as out, BlobWriter(out, compression) as writer:
-        for item in entries:
-            entry = _entry(item, latest)
+        for entry, inode in entries:
             writer.write(header(entry))
             if entry.kind == FILE and entry.size:
-                for piece in contents(item.inode):
+                for piece in contents(inode):
                     writer.write(piece)
                 writer.write(padding(entry.size))
         writer.write(END)
@@ -64,13 +70,22 @@ def write(
     return FileLayer(descriptor=packed.descriptor, diff_id=packed.diff_id, path=path)
 
 
-def _entry(item: Item, latest: int | None) -> Entry:
-    kind, mode, uid, gid, target, device, xattrs = item.inode.attributes
-    size, mtime = item.inode.size, item.inode.mtime
-    if latest is not None and mtime > latest:
-        mtime = latest
-    if item.link is not None:
-        # Engines set owner and mode again for each link, and setting an owner drops file capabilities.
-        return Entry(item.path, HARDLINK, mode, uid, gid, 0, mtime, item.link, xattrs=xattrs)
-    target = target if kind == SYMLINK else b""
-    return Entry(item.path, kind, mode, uid, gid, size, mtime, target, device, xattrs)
+def _walk(root: Node, grouping: Grouping, number: int) -> Iterator[tuple[bytes, Node, bytes | None]]:
+    """Yield paths and nodes, and of further hard links to a file the path of the first."""
+    first: dict[int, bytes] = {}
+    stack = [(b"", root)]
+    while stack:
+        path, node = stack.pop()
+        if path:
+            link = first.setdefault(id(node.inode), path) if node.inode.shared else path
+            yield path, node, None if link == path else link
+        if node.children:
+            prefix = path + b"/" if path else b""
+            held = [name for name, child in node.children.items() if child.touched and grouping.holds(child, number)]
+            held.sort(reverse=True)
+            stack += [(prefix + name, node.children[name]) for name in held]
+
+
+def _latest(root: Node, grouping: Grouping, number: int, otherwise: int) -> int:
+    times = (grouping.shown(node, number).mtime for _, node, _ in _walk(root, grouping, number))
+    return max((time for time in times if time is not None), default=otherwise)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from runtimeimg.compose.counts import Counts
-from runtimeimg.compose.nodes import FOLDER, Attributes, Inode, Node, Place
+from runtimeimg.compose.nodes import BASE, FOLDER, Attributes, FolderInode, Inode, Node, Place
 from runtimeimg.compose.tree import Tree
 from runtimeimg.compose.wanted import NeedsMoreError, Wanted
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK
 from runtimeimg.image.toc import OPAQUE, WHITEOUT, Row
+
+InodeT = TypeVar("InodeT", bound=Inode)
 
 
 class Table(Protocol):
@@ -29,7 +31,7 @@ class Table(Protocol):
 
 
 def merge(
-    layers: Sequence[Table], wanted: Wanted, source: int = 0, *, contents: bool = True, strict: bool = False
+    layers: Sequence[Table], wanted: Wanted, source: int = BASE, *, contents: bool = True, strict: bool = False
 ) -> Tree:
     """Return the tree that `layers`, base first, make together; `source` is put into the places of its contents.
 
@@ -60,6 +62,7 @@ class _Merger:
         self._layer = layer
         self._parent = b""
         self._folder = tree.root
+        self._touched = int(source != BASE)
         self._same: dict[int, int] = {}
         self._attributes: dict[Any, Attributes] = {}
 
@@ -98,34 +101,42 @@ class _Merger:
         path: bytes = row[0]
         if not path:
             if row[1] == DIRECTORY:
-                self._root.inode = self._inode(row, index)
+                self._root.inode = self._made(FolderInode, row, index)
             return
         parent, _, name = path.rpartition(b"/")
         children = self._children(parent)
         present = children.get(name)
-        if row[1] == DIRECTORY and present is not None and present.children is not None:
-            present.inode = self._inode(row, index)
-            return
-        if row[1] == HARDLINK:
+        if row[1] == DIRECTORY:
+            inode: Inode | None = self._folder_over(present, row, index)
+        elif row[1] == HARDLINK:
             inode = self._linked(row)
-            if inode is None:
-                return
         else:
-            inode = self._inode(row, index)
-        children[name] = Node(inode)
+            inode = self._made(Inode, row, index)
+        if inode is None:
+            return
+        children[name] = Node(inode, touched=self._touched)
         if present is not None and present.children is not None:
             self._parent, self._folder = b"", self._root
 
-    def _inode(self, row: Row, index: int) -> Inode:
+    def _folder_over(self, present: Node | None, row: Row, index: int) -> FolderInode | None:
+        """Return a folder's inode; None where a folder is there already, which takes it on and keeps what is in it."""
+        made = self._made(FolderInode, row, index)
+        if present is None or present.children is None:
+            return made
+        made.below = present.inode if isinstance(present.inode, FolderInode) else None
+        present.inode = made
+        return None
+
+    def _made(self, of: type[InodeT], row: Row, index: int) -> InodeT:
         """Return an inode that takes little memory: equal values are kept once, the path only where it is needed."""
         path, kind, mode, uid, gid, size, mtime, target, device, xattrs = row
-        same = self._same.setdefault
         values = (kind, mode, uid, gid, target, device, xattrs)
         attributes = self._attributes.get(values)
         if attributes is None:
             attributes = self._attributes[values] = Attributes(*values)
         place = Place(self._source, self._layer, index)
-        return Inode(attributes, size, same(mtime, mtime), place, path if self._paths else b"")
+        mtime = self._same.setdefault(mtime, mtime)
+        return of(attributes, size, mtime, place, path if self._paths else b"")
 
     def _linked(self, row: Row) -> Inode | None:
         """Return the inode that a hard link shares, with the owner and times that the link's own entry gives.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from runtimeimg.compose.merge import merge
-from runtimeimg.compose.nodes import Inode, Place
+from runtimeimg.compose.nodes import BASE, Inode, Place
 from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names
 from runtimeimg.compose.reading import LayerRef, Reader
 from runtimeimg.compose.sources import Source, covering
@@ -14,9 +14,6 @@ from runtimeimg.compose.tree import EndlessLinksError, Tree
 from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.layertar import FILE
-
-BASE = 0
-"""Number of the base among the sources of contents; those of copies follow."""
 
 
 class Principals:

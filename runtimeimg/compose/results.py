@@ -10,17 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from runtimeimg.cache import DEFAULT_LIMIT, Cache
+from runtimeimg.compose import kept
 from runtimeimg.compose.composition import Composed, Inputs, Settings
+from runtimeimg.compose.kept import release
 from runtimeimg.compose.reading import LayerRef
-from runtimeimg.image.filelayer import FileLayer
-from runtimeimg.oci import Descriptor, Digest
-
-_FORMAT = 2
 
 
 def key_of(inputs: Inputs, settings: Settings) -> str | None:
@@ -29,7 +25,7 @@ def key_of(inputs: Inputs, settings: Settings) -> str | None:
         return None
     base = inputs.base
     data = {
-        "format": [_FORMAT, _release()],
+        "format": release(),
         "base": None if base is None else [LayerRef.of(layer, base.name).key for layer in base.layers],
         "user": None if base is None else base.config.config.get("User"),
         "sources": [[ref.key for ref in source.layers] for source in inputs.sources],
@@ -42,7 +38,7 @@ def key_of(inputs: Inputs, settings: Settings) -> str | None:
         "settings": [
             settings.compression.name,
             settings.compression.level,
-            settings.layer_per_copy,
+            settings.layers,
             settings.link,
             settings.latest,
         ],
@@ -58,35 +54,18 @@ def restore(cache: Cache, key: str, folder: Path) -> tuple[Composed, ...] | None
     composed: list[Composed] = []
     for number, item in enumerate(json.loads(data)):
         path = folder / f"layer-{number}"
-        descriptor = Descriptor.from_json(item["descriptor"])
-        if not cache.link_out("layer", descriptor.digest.encoded, descriptor.size, path):
+        layer = kept.take_out(cache, item, path)
+        if layer is None:
             # The others are second names of files of the cache, which nobody may write to.
             for before in composed:
                 before.layer.path.unlink()
             return None
-        layer = FileLayer(descriptor=descriptor, diff_id=Digest.parse(item["diffId"]), path=path)
         composed.append(Composed(layer=layer, steps=tuple(item["steps"])))
     return tuple(composed)
 
 
 def keep(cache: Cache, key: str, composed: Sequence[Composed]) -> None:
     """Keep layers under `key`, and throw out of the cache what was not used for longest when it grows too large."""
-    items: list[dict[str, Any]] = []
-    for item in composed:
-        cache.take_in("layer", item.layer.descriptor.digest.encoded, item.layer.path)
-        items.append(
-            {
-                "descriptor": item.layer.descriptor.to_json(),
-                "diffId": item.layer.diff_id,
-                "steps": list(item.steps),
-            }
-        )
+    items = [{**kept.take_in(cache, item.layer), "steps": list(item.steps)} for item in composed]
     cache.put("result", key, json.dumps(items).encode())
     cache.prune(DEFAULT_LIMIT)
-
-
-def _release() -> str:
-    try:
-        return version("runtimeimg")
-    except PackageNotFoundError:
-        return "unknown"

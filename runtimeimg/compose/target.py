@@ -15,22 +15,25 @@ from collections.abc import Sequence
 
 from runtimeimg.budgets import MAX_PLACED
 from runtimeimg.compose.find import Found
-from runtimeimg.compose.nodes import FOLDER, Attributes, Inode, Node
+from runtimeimg.compose.nodes import FOLDER, Inode, Node, Owner
 from runtimeimg.compose.tree import EndlessLinksError, Tree
 from runtimeimg.compose.wanted import NeedsMoreError
 from runtimeimg.errors import BuildFailed, UsageError
 from runtimeimg.image.layertar import SYMLINK
 
-Owner = tuple[int, int]
-
 
 class Target:
-    """A tree that is copied into; `mtime` is that of folders it makes, in seconds."""
+    """A tree that is copied into. Names carry the number of the copy that put them there only when they are `numbered`.
 
-    def __init__(self, tree: Tree, *, mtime: int) -> None:
+    That takes a node for each file; without it the nodes of the sources serve here too.
+    """
+
+    def __init__(self, tree: Tree, *, numbered: bool = False) -> None:
         self._tree = tree
-        self._mtime = mtime
+        self._numbered = numbered
+        self._number = 1
         self._placed = 0
+        self._brought: set[int] = set()
 
     @property
     def tree(self) -> Tree:
@@ -42,12 +45,14 @@ class Target:
         """The root folder."""
         return self._tree.root
 
-    def copy(self, sources: Sequence[Found], destination: str, owner: Owner | None) -> None:
+    def copy(self, number: int, sources: Sequence[Found], destination: str, owner: Owner | None) -> set[int]:
         """Copy what a source named to `destination`; `owner` None keeps the owners.
 
         A folder's contents go into the destination. A file goes into it when it is a folder or ends in `/`, else to
-        it. Raises UsageError when several sources are to become one file, BuildFailed when folders and files clash.
+        it. `number`, from 1, is that of the copy. Returns the origins of what was put into the tree. Raises UsageError
+        when several sources are to become one file, BuildFailed when folders and files clash.
         """
+        self._begin(number)
         is_folder = destination.endswith(("/", "/."))
         if len(sources) > 1 and not is_folder:
             raise UsageError(
@@ -62,9 +67,11 @@ class Target:
                 self._copy_folder(found, path, there, owner)
             else:
                 self._copy_file(found, path, there, owner)
+        return self._brought
 
-    def make_work_dir(self, path: str, owner: Owner | None) -> None:
-        """Make a folder and those above it where they are missing."""
+    def make_work_dir(self, number: int, path: str, owner: Owner | None) -> None:
+        """Make a folder and those above it where they are missing; `number` follows those of the copies."""
+        self._begin(number)
         self._make_folders(self._resolved(os.fsencode(path))[0], owner)
 
     def has_folder(self, path: str) -> bool:
@@ -74,14 +81,6 @@ class Target:
             raise BuildFailed(f"'/{_text(at)}' is a file, no folder to work in")
         return node is not None
 
-    def settle(self) -> None:
-        """Forget what was touched: it has been written to a layer."""
-        stack = [self.root]
-        while stack:
-            node = stack.pop()
-            node.touched = False
-            stack += [child for child in (node.children or {}).values() if child.touched]
-
     def _copy_folder(self, found: Found, path: bytes, there: Node | None, owner: Owner | None) -> None:
         if there is not None and there.children is None:
             raise BuildFailed(f"folder '/{_text(found.path)}' cannot be copied to '/{_text(path)}': that is no folder")
@@ -89,7 +88,7 @@ class Target:
             raise NeedsMoreError([path])
         folder = there or self._make_folders(path, owner)
         self._touch(path)
-        copies = _Copies(owner)
+        copies = self._copies(owner)
         stack = [(found.node, folder, path)]
         while stack:
             source, target, at = stack.pop()
@@ -99,7 +98,7 @@ class Target:
             if self._placed > MAX_PLACED:
                 raise BuildFailed(f"more than {MAX_PLACED} files are copied in all", hint="copy less")
             for name, child in source.children.items():
-                placed = _place(target.children, name, child, copies, at)
+                placed = copies.place(target.children, name, child, at)
                 if child.children is not None:
                     stack.append((child, placed, at + b"/" + name if at else name))
 
@@ -113,7 +112,7 @@ class Target:
         else:
             folder = self._make_folders(parent, owner)
         assert folder.children is not None
-        _place(folder.children, name, found.node, _Copies(owner), parent)
+        self._copies(owner).place(folder.children, name, found.node, parent)
         self._touch(parent)
 
     def _make_folders(self, path: bytes, owner: Owner | None) -> Node:
@@ -129,25 +128,32 @@ class Target:
             at.append(name)
             child = node.children.get(name)
             if child is None:
-                above = node.inode.attributes
+                above = node.attributes
                 group = above.mode & stat.S_ISGID
                 uid, gid = owner or (0, above.gid if group else 0)
                 made = FOLDER._replace(mode=FOLDER.mode | group, uid=uid, gid=gid)
-                child = node.children[name] = Node(Inode(made, mtime=self._mtime))
+                child = node.children[name] = Node(Inode(made, mtime=None))
                 self._touch(b"/".join(at))
             elif child.children is None:
                 raise BuildFailed(f"'/{_text(b'/'.join(at))}' is not a folder, so '/{_text(path)}' cannot be made")
             node = child
         return node
 
+    def _begin(self, number: int) -> None:
+        self._number = number if self._numbered else 1
+        self._brought = set()
+
+    def _copies(self, owner: Owner | None) -> _Copies:
+        return _Copies(owner, self._number, self._brought, share=not self._numbered)
+
     def _touch(self, path: bytes) -> None:
         """Mark a path and the folders above it."""
         node = self.root
-        node.touched = True
+        node.touched = self._number
         for name in path.split(b"/") if path else ():
             assert node.children is not None
             node = node.children[name]
-            node.touched = True
+            node.touched = self._number
 
     def _resolved(self, path: bytes) -> tuple[bytes, Node | None]:
         try:
@@ -161,48 +167,38 @@ class Target:
 
 
 class _Copies:
-    """Inodes of one copy: with another owner if one is given, hard links still hard links to each other."""
+    """Puts copies of nodes into folders, hard links of one copy as hard links to each other."""
 
-    def __init__(self, owner: Owner | None) -> None:
+    def __init__(self, owner: Owner | None, number: int, brought: set[int], *, share: bool) -> None:
         self._owner = owner
-        self._owned: dict[Attributes, Attributes] = {}
+        self._number = number
+        self._brought = brought.add
+        self._share = share and owner is None
         self._linked: dict[int, Inode] = {}
 
-    def of(self, inode: Inode) -> Inode:
-        """Return the copy of an inode; the very inode where that will do."""
-        if self._owner is None and not inode.shared:
+    def place(self, children: dict[bytes, Node], name: bytes, source: Node, folder: bytes) -> Node:
+        """Put a copy of `source` under `name`; a folder that is there takes over owner and mode, keeps its contents."""
+        there = children.get(name)
+        inode = self._copied(source.inode)
+        self._brought(inode.origin)
+        if there is not None and (there.children is None) != (source.children is None):
+            raise BuildFailed(_clash(source, there, folder + b"/" + name if folder else name))
+        if there is not None and there.children is not None:
+            there.inode, there.owner, there.touched = inode, self._owner, self._number
+        elif self._share and source.children is None and inode is source.inode:
+            children[name] = there = source
+        else:
+            children[name] = there = Node(inode, owner=self._owner, touched=self._number)
+        return there
+
+    def _copied(self, inode: Inode) -> Inode:
+        """Return the very inode, or another for hard links, so that they are not links to those of other copies."""
+        if not inode.shared:
             return inode
-        copy = self._linked.get(id(inode)) if inode.shared else None
+        copy = self._linked.get(id(inode))
         if copy is None:
-            copy = inode.copied(self._attributes(inode.attributes))
-            if inode.shared:
-                copy.shared = True
-                self._linked[id(inode)] = copy
+            copy = self._linked[id(inode)] = inode.linked()
         return copy
-
-    def _attributes(self, attributes: Attributes) -> Attributes:
-        if self._owner is None:
-            return attributes
-        owned = self._owned.get(attributes)
-        if owned is None:
-            uid, gid = self._owner
-            owned = self._owned[attributes] = attributes._replace(uid=uid, gid=gid)
-        return owned
-
-
-def _place(children: dict[bytes, Node], name: bytes, source: Node, copies: _Copies, folder: bytes) -> Node:
-    """Put a copy of `source` under `name`; a folder that is there takes over owner and mode and keeps its contents."""
-    there = children.get(name)
-    inode = copies.of(source.inode)
-    if there is None:
-        children[name] = there = Node(inode, touched=True)
-    elif (there.children is None) != (source.children is None):
-        raise BuildFailed(_clash(source, there, folder + b"/" + name if folder else name))
-    elif there.children is None:
-        children[name] = there = Node(inode, touched=True)
-    else:
-        there.inode, there.touched = inode, True
-    return there
 
 
 def _clash(source: Node, there: Node, path: bytes) -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.native import NativeBuilder
+from runtimeimg.compose import grouping
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_destination
@@ -102,10 +103,22 @@ def written(cases: list[Case], layout: Path) -> Path:
     return layout
 
 
+@pytest.fixture(autouse=True)
+def layers_of_any_size(monkeypatch):
+    """Small layers are not joined, so that there are several."""
+    monkeypatch.setattr(grouping, "LEAST", 0)
+
+
 @contextlib.contextmanager
-def composed(copies, layout: Path):
+def composed(copies, layout: Path, mode: grouping.Mode = "builder"):
     made = plan(copies, base=f"oci:{layout}:base", builder=f"oci:{layout}:builder")
-    request = BuildRequest(plan=made, stores=StoreOptions(), workspace=layout, cache_dir=layout.parent / "cache")
+    request = BuildRequest(
+        plan=made,
+        stores=StoreOptions(),
+        workspace=layout,
+        cache_dir=layout.parent / "cache",
+        options={"layers": mode},
+    )
     with NativeBuilder().build(request) as built:
         yield built
 
@@ -149,16 +162,19 @@ def test_generated_cases_give_the_same_tree_as_docker(start, cases, engine, tmp_
         classic = pool.submit(engines.build, dockerfile, f"{PREFIX}-classic:1", buildkit=False)
         engines.build(dockerfile, f"{PREFIX}-buildkit:1", buildkit=True)
         classic.result()
-    with composed(copies, layout) as built:
-        open_destination(Location.parse(f"docker-daemon:{PREFIX}-native:1"), StoreOptions()).write(built)
-    ours = engines.tree(engine, f"{PREFIX}-native:1", tops)
     owned = {f"c{index}" for index in accepted if any(copy[2] for copy in batch[index].copies)}
 
     def normal(name, one, other):
         return agreed(one, other, chown=name.split("/")[0] in owned)
 
-    wrong = engines.differences(ours, engines.tree(engine, f"{PREFIX}-buildkit:1", tops))
-    wrong += engines.differences(ours, engines.tree(engine, f"{PREFIX}-classic:1", tops), normal)
+    by_buildkit, by_classic = (engines.tree(engine, f"{PREFIX}-{name}:1", tops) for name in ("buildkit", "classic"))
+    wrong = []
+    for mode in grouping.MODES:
+        with composed(copies, layout, mode) as built:
+            assert mode == "one" or len(built.layers) > 4
+            open_destination(Location.parse(f"docker-daemon:{PREFIX}-native:1"), StoreOptions()).write(built)
+        ours = engines.tree(engine, f"{PREFIX}-native:1", tops)
+        wrong += engines.differences(ours, by_buildkit) + engines.differences(ours, by_classic, normal)
     told = {number: batch[number] for number in {int(re.findall(r"\d+", line)[0]) for line in wrong}}
     assert not wrong, "\n".join([*wrong[:40], *(f"c{number}: {one}" for number, one in list(told.items())[:5])])
 

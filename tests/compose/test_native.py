@@ -68,11 +68,14 @@ def test_the_base_keeps_its_layers_and_history_and_gets_one_more(compose):
 def test_a_layer_for_each_copy(compose):
     composer = compose(base=BASE, builder=image("builder", [file("x"), file("y")]))
     copies = [("/x", "/1"), ("/y", "/1"), ("/x", "/2/")]
-    with composer.build(plan(copies), options={"layer_per_copy": "true"}) as built:
+    with composer.build(plan(copies), options={"layers": "copy"}) as built:
         assert [sorted(contents(layer).items()) for layer in built.layers[2:]] == [
-            [(b"1", b"x")],
             [(b"1", b"y")],
             [(b"2/x", b"x")],
+        ]
+        assert [entry["created_by"] for entry in built.config.history[2:]] == [
+            "COPY --from=builder /y /1",
+            "COPY --from=builder /x /1 && COPY --from=builder /x /2/",
         ]
 
 
@@ -133,7 +136,7 @@ def test_names_are_those_that_stand_at_the_copy(compose):
         ("/group", "/etc/group", "app"),
         ("/x", "/3", "new:staff"),
     ]
-    for options in ({}, {"layer_per_copy": "true"}):
+    for options in ({}, {"layers": "copy"}):
         with composer.build(plan(copies, work_dir="/w"), options=options) as built:
             entries = [entry for layer in built.layers[2:] for entry in read(layer)]
         owners = {entry.path: (entry.uid, entry.gid) for entry in entries}

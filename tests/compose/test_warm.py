@@ -64,7 +64,7 @@ def builds(draw):
     if draw(st.booleans()) and copies:
         other = replace(made.copies[0], image=Location.parse("same"))
         made = replace(made, copies=(other, *made.copies[1:]))
-    options = draw(st.sampled_from(({}, {"layer_per_copy": "true"}, {"link": "true"}, {"compression": "zstd"})))
+    options = draw(st.sampled_from(({}, {"layers": "copy"}, {"link": "true"}, {"compression": "zstd"})))
     return made, options, draw(st.sampled_from((None, 1000)))
 
 
