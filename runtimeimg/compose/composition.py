@@ -3,8 +3,9 @@
 1. The tables of contents of all layers, the base's and those of the images that copies read, come out of the cache
    or are made by reading the layers; contents that a copy names literally are taken along in that pass.
 2. The copies are done to the base's tree, in memory.
-3. Contents that the first pass did not bring (the cache spared it, or a symlink led elsewhere) are fetched.
-4. The touched part of the tree is written as a layer.
+3. Contents that the first pass did not bring (the cache spared it, or a symlink led elsewhere) are fetched, those of
+   layers that are not kept from before.
+4. The touched part of the tree is divided into layers (grouping.py); those that are not kept from before are written.
 
 The base's table is needed because a destination may lie behind a symlink of the base (`/lib -> usr/lib`), be a folder
 or not, and have owners of its own, none of which can be told without it; a layer that leaves folders out, or makes
@@ -174,7 +175,7 @@ class _Composition:
         import msgpack
 
         compression = self._settings.compression
-        made_by = [*kept.release(), compression.name, compression.level]
+        made_by = [*kept.RELEASE, compression.name, compression.level]
         digest = hashlib.sha256(json.dumps(made_by).encode())
         packer = msgpack.Packer()
         sources = self._inputs.sources

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from runtimeimg import __version__
 from runtimeimg.cache import Cache
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest
 
-
-def release() -> list[Any]:
-    """Return what changes with each release: nothing is taken from the cache that another one made."""
-    try:
-        return [3, version("runtimeimg")]
-    except PackageNotFoundError:
-        return [3, "unknown"]
+RELEASE = (3, __version__)
+"""What changes with each release: nothing is taken from the cache that another one made."""
 
 
 def take_in(cache: Cache, layer: FileLayer) -> dict[str, Any]:

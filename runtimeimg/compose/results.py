@@ -15,7 +15,6 @@ from pathlib import Path
 from runtimeimg.cache import DEFAULT_LIMIT, Cache
 from runtimeimg.compose import kept
 from runtimeimg.compose.composition import Composed, Inputs, Settings
-from runtimeimg.compose.kept import release
 from runtimeimg.compose.reading import LayerRef
 
 
@@ -25,7 +24,7 @@ def key_of(inputs: Inputs, settings: Settings) -> str | None:
         return None
     base = inputs.base
     data = {
-        "format": release(),
+        "format": kept.RELEASE,
         "base": None if base is None else [LayerRef.of(layer, base.name).key for layer in base.layers],
         "user": None if base is None else base.config.config.get("User"),
         "sources": [[ref.key for ref in source.layers] for source in inputs.sources],
