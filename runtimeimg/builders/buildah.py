@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar
 
-from runtimeimg import process
+from runtimeimg import locks, process
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
@@ -86,8 +85,7 @@ def _storage(request: BuildRequest, scratch: Path) -> Iterator[list[str]]:
     root = request.cache_dir / "buildah" if request.cache_dir else scratch / "storage"
     root.mkdir(parents=True, exist_ok=True)
     buildah = ["buildah", "--root", str(root / "root"), "--runroot", str(root / "run")]
-    with (root / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.locked(root / "lock", None, request.stores.progress.line):
         try:
             yield buildah
         finally:

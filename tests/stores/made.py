@@ -15,6 +15,7 @@ from typing import Any
 from runtimeimg.image import Image, ImageIndex, choose_platform
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Manifest, Platform
 from runtimeimg.oci.mediatypes import OCI_LAYER
+from runtimeimg.progress import Silent
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
 from runtimeimg.stores.opening import BytesBlob
 from runtimeimg.stores.registry.failures import Timing
@@ -165,6 +166,16 @@ class Clock:
     @property
     def timing(self) -> Timing:
         return Timing(sleep=self.sleep, monotonic=lambda: self.now, jitter=lambda: 1.0)
+
+
+class Lines(Silent):
+    """What is said on the way."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def digests(items: Sequence[Descriptor]) -> list[Digest]:

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from made import Clock, contents_of, digests, image, read_image, write
+from made import Clock, Lines, contents_of, digests, image, read_image, write
 from misbehaving import Break, Corrupt, FaultyRegistry, Status
 from served import free_port, serve
 
 from runtimeimg.errors import IntegrityError, TransientError
 from runtimeimg.oci import Reference
-from runtimeimg.progress import Silent
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.registry import RegistryDestination, RegistrySource
 from runtimeimg.stores.registry.failures import Budget, Passing
@@ -21,14 +20,6 @@ from runtimeimg.stores.registry.failures import Budget, Passing
 pytestmark = pytest.mark.registry
 
 Faulty = Callable[..., FaultyRegistry]
-
-
-class Lines(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def test_a_registry_that_is_started_anew_is_waited_for(tmp_path: Path) -> None:

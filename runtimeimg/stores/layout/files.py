@@ -1,21 +1,21 @@
 """The files of an OCI layout (image-layout.md): where blobs lie, how they and the index are written.
 
 A blob is written beside its place and renamed into it; `index.json` is replaced last and under a lock, so that a
-reader, and whoever comes after a writer was killed, finds a valid layout, and two writers at once lose nothing. The
-lock is one on the file `oci-layout`, which is never replaced: nothing is left behind in the folder.
+reader, and whoever comes after a writer was killed, finds a valid layout, and two writers at once lose nothing. Nobody
+who may only read the folder can hold the lock, and it is waited for no longer than `LOCK_SECONDS`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from runtimeimg import locks
 from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, UsageError
 from runtimeimg.hostfile import explained, open_file
@@ -29,6 +29,9 @@ from runtimeimg.stores.verify import CHUNK, once_more
 MARKER = "oci-layout"
 INDEX = "index.json"
 VERSION = "1.0.0"
+LOCK = ".runtimeimg-lock"
+LOCK_SECONDS = 30.0
+"""How long another writer is waited for; each holds the lock for as long as it takes to replace `index.json`."""
 
 _NO_KERNEL_COPY = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM})
 _KERNEL_CHUNK = 64 * 1024 * 1024
@@ -65,7 +68,7 @@ def prepare(root: Path) -> None:
     with explained(root):
         root.mkdir(parents=True, exist_ok=True)
         if not (root / MARKER).exists():
-            known = {"blobs", INDEX, MARKER}
+            known = {"blobs", INDEX, MARKER, LOCK}
             strange = [path.name for path in root.iterdir() if path.name not in known and not is_temporary(path.name)]
             if strange:
                 raise UsageError(
@@ -93,10 +96,12 @@ def _create(path: Path, raw: bytes) -> None:
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the layout's lock; temporary files of writers that are no more are removed."""
-    with explained(root), (root / MARKER).open("r+b") as marker:
-        fcntl.flock(marker, fcntl.LOCK_EX)
+def locked(root: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Hold the layout's lock; temporary files of writers that are no more are removed.
+
+    TransientError when another writer holds it for too long; `say` is told before that who it is.
+    """
+    with explained(root), locks.locked(root / LOCK, LOCK_SECONDS, say):
         remove_stale(root)
         yield
 

@@ -97,7 +97,7 @@ class LayoutDestination:
                 files.write_blob(self._root, manifest, lambda _count: None)
         files.sync_blobs(self._root)
         entry = named_entry(parts.top.descriptor, image, self._location.tag)
-        with files.locked(self._root):
+        with files.locked(self._root, self._options.progress.line):
             index = read_index(self._root)
             files.replace_index(self._root, with_entry(index, entry))
         return Written(name=self.name, descriptor=parts.top.descriptor)
