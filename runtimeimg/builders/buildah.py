@@ -17,7 +17,9 @@ from runtimeimg.builders.commandline import build_arguments, context_file, run_b
 from runtimeimg.builders.docker.images import named_images
 from runtimeimg.builders.globs import refuse_twice_read
 from runtimeimg.builders.shell import require_shell
-from runtimeimg.errors import NotFoundError, RemoteError, UnavailableError
+from runtimeimg.cache import Cache
+from runtimeimg.compose.lookup import has_file
+from runtimeimg.errors import BuildFailed, NotFoundError, RemoteError, UnavailableError
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.render import render_dockerfile
@@ -76,7 +78,18 @@ def _build(request: BuildRequest) -> Iterator[Image]:
         if not isinstance(image, Image):
             raise RemoteError("buildah wrote an index where an image was expected")
         require_shell(image, request)
+        _refuse_file_to_work_in(image, request)
         yield image
+
+
+def _refuse_file_to_work_in(image: Image, request: BuildRequest) -> None:
+    """Raise BuildFailed where `workDir` is a file, as every other builder does: buildah 1.28 takes it."""
+    path = request.plan.work_dir
+    if path is None:
+        return
+    cache = None if request.no_cache else Cache.open(request.cache_dir)
+    if has_file(image, path, cache=cache, account=request.stores.account):
+        raise BuildFailed(f"{request.place('spec.runtime.workDir')}: '{path}' is a file, no folder to work in")
 
 
 @contextlib.contextmanager
