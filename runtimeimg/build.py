@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
+from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex, choose_platform
 from runtimeimg.image.compress import Compression
@@ -71,8 +72,9 @@ def build(
         if request.plan.outputs:
             result = replace(result, name=str(Reference.parse(request.plan.outputs[0]).tagged))
         compression = Compression.parse(request.options.get("compression", "gzip"), request.options.get("level"))
+        cache = None if request.no_cache else Cache.open(request.cache_dir)
         written = tuple(
-            target.write(stack.enter_context(packed(result, location, request.stores, compression)))
+            target.write(stack.enter_context(packed(result, location, request.stores, compression, cache=cache)))
             for target, location in zip(targets, destinations, strict=True)
         )
     return Built(builder=builder.name, images=tuple(images), written=written)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtimeimg.cli.locations import location_of, platforms_of
-from runtimeimg.cli.options import store_options
+from runtimeimg.cli.options import cache_dir, store_options
 from runtimeimg.cli.progress import MODES
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def command(
     source: str, destination: str, platforms: str | None, progress: str, stores: Callable[..., StoreOptions]
 ) -> None:
     """Copy an image or a whole index from SOURCE to DESTINATION, unchanged."""
+    from runtimeimg.cache import Cache
     from runtimeimg.cli.destinations import destination as parsed
     from runtimeimg.cli.progress import display
     from runtimeimg.oci.reference import DEFAULT_REGISTRY
@@ -33,7 +34,7 @@ def command(
     wanted, place = platforms_of(platforms), location_of(source)
     (target,) = parsed(destination)
     with display(progress) as shown:
-        written = copy(place, target, stores(shown), platforms=wanted)
+        written = copy(place, target, stores(shown), platforms=wanted, cache=Cache.open(cache_dir(), shown.line))
     click.echo(f"wrote {written.name}", err=True)
     if target.transport is None and target.reference is not None and target.reference.registry != DEFAULT_REGISTRY:
         click.echo(f"  that is in the local Engine; its registry is docker://{target.reference.familiar}", err=True)

@@ -7,47 +7,59 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from runtimeimg.errors import NotFoundError
-from runtimeimg.image import Image, ImageIndex, choose_platform
+from runtimeimg.image import Image, ImageIndex, Layer, choose_platform
 from runtimeimg.image.values import image_entries
 from runtimeimg.oci import Descriptor, Index, Location, Platform
-from runtimeimg.oci.mediatypes import layer_compression
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
 
 if TYPE_CHECKING:
+    from runtimeimg.cache import Cache
     from runtimeimg.image.compress import Compression
 
 
-def copy(source: Location, destination: Location, options: StoreOptions, platforms: Sequence[Platform] = ()) -> Written:
+def copy(
+    source: Location,
+    destination: Location,
+    options: StoreOptions,
+    platforms: Sequence[Platform] = (),
+    *,
+    cache: Cache | None = None,
+) -> Written:
     """Copy what `source` names to `destination`, manifests byte for byte where nothing is left out.
 
     Without `platforms` an index is copied whole, attestations too; one platform copies that image alone; several
-    copy an index of just those entries. Layers that an Engine keeps unpacked are compressed on the way.
+    copy an index of just those entries. Layers that an Engine keeps unpacked are compressed on the way; what they came
+    to is remembered in `cache`.
     """
     target = open_destination(destination, options)
-    with packed(select(open_image(source, options), platforms), destination, options) as found:
+    with packed(select(open_image(source, options), platforms), destination, options, cache=cache) as found:
         return target.write(found)
 
 
 @contextlib.contextmanager
 def packed(
-    found: Image | ImageIndex, destination: Location, options: StoreOptions, compression: Compression | None = None
+    found: Image | ImageIndex,
+    destination: Location,
+    options: StoreOptions,
+    compression: Compression | None = None,
+    *,
+    cache: Cache | None = None,
 ) -> Iterator[Image | ImageIndex]:
     """Yield `found` fit for `destination`: layers straight from an Engine are compressed before they are stored."""
     stored = destination.transport in {"docker", "oci", "oci-archive"}
-    if not stored or isinstance(found, ImageIndex) or not _unpacked(found):
+    if not stored or isinstance(found, ImageIndex) or not any(_in_engine(layer) for layer in found.layers):
         yield found
         return
     from runtimeimg.image.compress import Compression
-    from runtimeimg.image.compression import compressed
+    from runtimeimg.stores.packing import compressed
 
     how = compression or Compression.parse("gzip", None)
-    with compressed(found, how, options.environ.get("TMPDIR")) as image:
+    with compressed(found, how, options.environ.get("TMPDIR"), cache) as image:
         yield image
 
 
-def _unpacked(image: Image) -> bool:
-    engines = [layer for layer in image.layers if layer.origin is not None and layer.origin.store == "engine"]
-    return any(layer_compression(layer.descriptor.media_type) == "none" for layer in engines)
+def _in_engine(layer: Layer) -> bool:
+    return layer.origin is not None and layer.origin.store == "engine"
 
 
 def select(found: Image | ImageIndex, platforms: Sequence[Platform]) -> Image | ImageIndex:
