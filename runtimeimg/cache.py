@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSION = "v1"
-KINDS = ("toc", "blob", "file", "result", "part", "layer", "packed")
+KINDS = ("toc", "blob", "file", "result", "part", "layer", "packed", "plan")
 """Tables of contents of layers, layers, single files out of layers, what a build came to, which layer was made of what,
-the layers that were made, and what an Engine's layers came to when they were compressed."""
+the layers that were made, and what an Engine's layers came to when they were compressed, and plans of specs."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
 _LOCK = "lock"

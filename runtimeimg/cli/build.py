@@ -17,7 +17,7 @@ from runtimeimg.cli.options import (
     cache_dir,
     compression_of,
     pairs,
-    read_spec,
+    read_plan,
     source_date_epoch,
     spec_argument,
     store_options,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from runtimeimg.build import Built
     from runtimeimg.builders import BuildRequest
     from runtimeimg.oci import Location, Platform
-    from runtimeimg.plan import BuildPlan
-    from runtimeimg.spec import LoadedSpec
+    from runtimeimg.plan import BuildPlan, Facts
+    from runtimeimg.planned import Planned
     from runtimeimg.stores import StoreOptions
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -96,10 +96,11 @@ def command(spec: str, stores: Callable[..., StoreOptions], progress: str, **opt
     from runtimeimg.cli.progress import display
 
     progress = "quiet" if options["quiet"] else progress
-    loaded = read_spec(_spec_path(spec, options))
-    plan = _plan(loaded, options)
+    facts = _facts(options)
+    made = read_plan(_spec_path(spec, options), facts, keep=not options["no_cache"])
+    plan = made.plan
     with display("quiet" if options["dry_run"] else progress) as shown:
-        request = _request(loaded, plan, stores(shown), options)
+        request = _request(made, stores(shown), options)
         destinations = destinations_of(plan, request.stores, options)
         _check_files(options, destinations)
         builder = choose_builder(options["builder"], request, destinations)
@@ -131,15 +132,15 @@ def _spec_path(spec: str, options: dict[str, Any]) -> str:
     return str(options["file"])
 
 
-def _plan(loaded: LoadedSpec, options: dict[str, Any]) -> BuildPlan:
+def _facts(options: dict[str, Any]) -> Facts:
     from runtimeimg.oci import Reference
-    from runtimeimg.plan import Facts, resolve
+    from runtimeimg.plan import Facts
 
     epoch = source_date_epoch()
     for tag in options["tags"]:
         if Reference.parse(tag).digest is not None:
             raise UsageError(f"-t {tag!r} holds a digest; a new image cannot be named by one")
-    facts = Facts(
+    return Facts(
         builder_image=options["builder_image"],
         output_images=options["tags"],
         labels=pairs(options["label"], "--label"),
@@ -150,7 +151,6 @@ def _plan(loaded: LoadedSpec, options: dict[str, Any]) -> BuildPlan:
         created=_rfc3339(epoch) if epoch is not None else None,
         supervise=not options["no_supervise"],
     )
-    return resolve(loaded.spec, facts)
 
 
 def _rfc3339(seconds: int) -> str:
@@ -159,10 +159,10 @@ def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _request(loaded: LoadedSpec, plan: BuildPlan, stores: StoreOptions, options: dict[str, Any]) -> BuildRequest:
+def _request(made: Planned, stores: StoreOptions, options: dict[str, Any]) -> BuildRequest:
     from runtimeimg.builders import BuildRequest
 
-    folder = options["workspace"] or (Path() if loaded.file.startswith("<") else Path(loaded.file).parent)
+    folder = options["workspace"] or (Path() if made.file.startswith("<") else Path(made.file).parent)
     if not folder.is_dir():
         raise UsageError(f"--workspace '{folder}' is not a folder")
     compression = compression_of(options["compression"])
@@ -170,11 +170,11 @@ def _request(loaded: LoadedSpec, plan: BuildPlan, stores: StoreOptions, options:
     proxies = {name: environ[name] for name in PROXY_VARIABLES if environ.get(name)}
     own = {**compression, "layers": options["layers"] or ""}
     return BuildRequest(
-        plan=plan,
+        plan=made.plan,
         stores=stores,
         workspace=folder.resolve(),
         platform=_single_platform(options["platforms"]),
-        place=loaded.place,
+        place=made.place,
         pull=options["pull"],
         network=options["network"],
         build_args={**proxies, **pairs(options["build_arg"], "--build-arg")},

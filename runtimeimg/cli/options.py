@@ -14,8 +14,9 @@ from runtimeimg.cli.completion import images, specs
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from runtimeimg.plan import Facts
+    from runtimeimg.planned import Planned
     from runtimeimg.progress import Progress
-    from runtimeimg.spec import LoadedSpec
     from runtimeimg.stores import StoreOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,13 +112,14 @@ format_option = click.option(
 )
 
 
-def read_spec(spec: str) -> LoadedSpec:
-    """Return the spec at a path, or from standard input for `-`."""
-    from runtimeimg.spec import load_spec, load_spec_text
+def read_plan(spec: str, facts: Facts, *, keep: bool = True) -> Planned:
+    """Return the plan of the spec at a path, or from standard input for `-`; by `keep` from the cache."""
+    from runtimeimg.cache import Cache
+    from runtimeimg.planned import planned
+    from runtimeimg.spec import specfile
 
-    if spec == "-":
-        return load_spec_text(sys.stdin.buffer.read())
-    return load_spec(spec)
+    data, file = (sys.stdin.buffer.read(), "<stdin>") if spec == "-" else specfile.read(spec)
+    return planned(data, file, facts, Cache.open(cache_dir()) if keep else None)
 
 
 def pairs(values: Iterable[str], option: str) -> dict[str, str]:

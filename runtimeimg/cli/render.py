@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtimeimg.cli.options import pairs, read_spec, spec_argument, store_options
+from runtimeimg.cli.options import pairs, read_plan, spec_argument, store_options
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.plan import BuildPlan
-    from runtimeimg.spec import LoadedSpec
+    from runtimeimg.planned import Planned
     from runtimeimg.stores import StoreOptions
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -50,15 +50,15 @@ def command(
     stores: Callable[[], StoreOptions],
 ) -> None:
     """Write the Dockerfile.runtime of SPEC (build.yaml by default, - for standard input)."""
-    from runtimeimg.plan import Facts, resolve
+    from runtimeimg.plan import Facts
 
-    loaded = read_spec(spec)
     facts = Facts(builder_image=builder_image, labels=pairs(label, "--label"), env=pairs(env, "--env"))
-    plan = resolve(loaded.spec, facts)
+    made = read_plan(spec, facts)
+    plan = made.plan
     text = _text(plan, stores(), graph_format if stamped else None)
     folder = _folder(output, context)
     if folder is not None:
-        _write_context(folder, text, loaded, plan, workspace)
+        _write_context(folder, text, made, workspace)
         return
     if output is None:
         click.echo(text, nl=False)
@@ -90,15 +90,15 @@ def _folder(output: Path | None, context: Path | None) -> Path | None:
     return context or (output if output is not None and output.is_dir() else None)
 
 
-def _write_context(folder: Path, text: str, loaded: LoadedSpec, plan: BuildPlan, workspace: Path | None) -> None:
+def _write_context(folder: Path, text: str, made: Planned, workspace: Path | None) -> None:
     from runtimeimg.builders import BuildRequest
     from runtimeimg.builders.context import DOCKERFILE
     from runtimeimg.builders.contextfolder import write
     from runtimeimg.builders.sources import find_all_sources
     from runtimeimg.stores import StoreOptions
 
-    root = workspace or (Path() if loaded.file.startswith("<") else Path(loaded.file).parent)
-    request = BuildRequest(plan=plan, stores=StoreOptions(), workspace=root.resolve(), place=loaded.place)
+    root = workspace or (Path() if made.file.startswith("<") else Path(made.file).parent)
+    request = BuildRequest(plan=made.plan, stores=StoreOptions(), workspace=root.resolve(), place=made.place)
     write(folder, text, find_all_sources(request))
     click.echo(f"wrote {folder}; to build it: docker build -f {folder / DOCKERFILE} {folder}", err=True)
 

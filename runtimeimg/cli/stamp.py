@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtimeimg.cli.locations import location_of
-from runtimeimg.cli.options import image_argument, pairs, read_spec, store_options
+from runtimeimg.cli.options import image_argument, pairs, read_plan, store_options
 from runtimeimg.cli.progress import MODES
 from runtimeimg.errors import UsageError
 
@@ -65,9 +65,9 @@ def command(
     targets = [item for text in outputs for item in destination(text)] or [_in_place(source)]
     plan = None
     if spec is not None:
-        from runtimeimg.plan import resolve
+        from runtimeimg.plan import Facts
 
-        plan = resolve(read_spec(spec).spec)
+        plan = read_plan(spec, Facts()).plan
         stamp = stamping.stamp_of(plan, graph_format=graph_format)
     else:
         stamp = stamping.Stamp(graph=_graph(graph), graph_format=graph_format)

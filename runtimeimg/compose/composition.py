@@ -199,12 +199,12 @@ class _Composition:
         target = Target(self._base_tree(), numbered=self._settings.layers == "copy")
         brought: list[set[int]] = []
         for step, (copy, number) in enumerate(zip(self._plan.copies, self._inputs.numbers, strict=True), start=1):
-            with _located(self._inputs.place(copy.origin)):
+            with self._located(copy.origin):
                 owner = self._owner(copy.chown, target)
                 found = self._inputs.sources[number - 1].find(copy.source)
                 brought.append(target.copy(step, found, copy.destination, owner))
         if self._plan.work_dir is not None:
-            with _located(self._inputs.place("spec.runtime.workDir")):
+            with self._located("spec.runtime.workDir"):
                 if not target.has_folder(self._plan.work_dir):
                     target.make_work_dir(len(brought) + 1, self._plan.work_dir, self._owner(self._user, target))
                     brought.append(set())
@@ -227,6 +227,14 @@ class _Composition:
             drafts.append(_Draft(items=entries, steps=grouping.steps(number, brought)))
         return drafts
 
+    @contextlib.contextmanager
+    def _located(self, path: str) -> Iterator[None]:
+        """Put the place in the spec in front of what goes wrong with it."""
+        try:
+            yield
+        except (BuildFailed, InvalidDocumentError, NotFoundError, UsageError) as error:
+            raise type(error)(f"{self._inputs.place(path)}: {error.message}", hint=error.hint) from None
+
     def _base_tree(self) -> Tree:
         if self._inputs.base is None or self._settings.link:
             return Tree(self._wanted)
@@ -248,12 +256,3 @@ def _destinations(plan: BuildPlan) -> Iterator[bytes]:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." not in parts:
             yield os.fsencode("/".join(parts))
-
-
-@contextlib.contextmanager
-def _located(place: str) -> Iterator[None]:
-    """Put the place in the spec in front of what goes wrong with it."""
-    try:
-        yield
-    except (BuildFailed, InvalidDocumentError, NotFoundError, UsageError) as error:
-        raise type(error)(f"{place}: {error.message}", hint=error.hint) from None

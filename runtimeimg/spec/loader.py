@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from runtimeimg.errors import NotFoundError, Problem, SpecError, UsageError
-from runtimeimg.spec import problems, yamlnodes, yamltext
+from runtimeimg.errors import Problem, SpecError
+from runtimeimg.spec import problems, specfile, yamlnodes
 from runtimeimg.spec.models import BuildSpec
 from runtimeimg.spec.yamlnodes import Document, Entry, Node
 
@@ -55,21 +54,7 @@ def load_spec(path: str | os.PathLike[str]) -> LoadedSpec:
     Raises NotFoundError for a file that does not exist, UsageError for one that cannot be read, and SpecError with
     all that is wrong in it.
     """
-    file = _printable(os.fspath(path))
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise UsageError(f"spec '{file}' is not a regular file", hint="'-' reads standard input")
-            data = stream.read(yamltext.MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotFoundError(f"spec '{file}' does not exist", hint="check the name; '-' reads standard input") from None
-    except IsADirectoryError:
-        raise UsageError(f"spec '{file}' is a directory", hint="name the file in it, for example build.yaml") from None
-    except OSError as error:
-        raise UsageError(f"spec '{file}' cannot be read: {(error.strerror or 'unknown error').lower()}") from None
-    except ValueError as error:  # a NUL in the path
-        raise UsageError(f"spec '{file}' cannot be read: {error}") from None
-    return load_spec_text(data, file)
+    return load_spec_text(*specfile.read(path))
 
 
 def load_spec_text(data: bytes, file: str = "<stdin>") -> LoadedSpec:
@@ -144,9 +129,3 @@ def _step(node: Node, rest: str) -> tuple[Entry, str] | None:
     head = re.split(r"[.\[]", rest, maxsplit=1)[0]
     other = node.child(_OTHER_NAMES.get(head, head))
     return (other, rest[len(head) :].removeprefix(".")) if other else None
-
-
-def _printable(name: str | bytes) -> str:
-    """Return a file name for messages, without what would garble a terminal."""
-    text = os.fsdecode(name)
-    return text if text.isprintable() else repr(text)[1:-1]
