@@ -10,12 +10,12 @@ from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
 from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
-from runtimeimg.image import Image, ImageIndex, choose_platform
+from runtimeimg.image import Image, ImageIndex
 from runtimeimg.image.compress import Compression
 from runtimeimg.image.values import REFERENCE_DIGEST, image_entries, platforms_in
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
-from runtimeimg.stores import StoreOptions, Written, open_destination, open_image
+from runtimeimg.stores import StoreOptions, Written, open_destination, open_once, open_one
 from runtimeimg.stores.copying import packed
 from runtimeimg.stores.missing import named
 
@@ -86,7 +86,7 @@ def shared_platforms(plan: BuildPlan, options: StoreOptions) -> tuple[Platform, 
     for source in dict.fromkeys((plan.base, *plan.images)):
         if source is not None and source.transport != "dir":
             with named(plan.role(source), source):
-                there[source] = platforms_in(open_image(source, options, exact=False))
+                there[source] = platforms_in(open_once(source, options, exact=False))
     return common_platforms(there)
 
 
@@ -152,7 +152,7 @@ def base_facts(
         return BaseFacts(config=ImageConfig.from_json({"os": "linux", "architecture": Platform.host().architecture}))
     try:
         with named(plan.role(plan.base), plan.base):
-            image = choose_platform(open_image(plan.base, options, exact=False), platform)
+            image = open_one(plan.base, platform, options, exact=False)
     except (NotFoundError, UnavailableError, RemoteError, TransientError):
         if required:
             raise

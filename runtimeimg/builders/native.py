@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,15 +20,16 @@ from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.sources import FolderSource, ImageSource, Source
 from runtimeimg.errors import UsageError
 from runtimeimg.hostfile import FULL, system_error
-from runtimeimg.image import Image, choose_platform
+from runtimeimg.image import Image
 from runtimeimg.image.compress import Compression
 from runtimeimg.image.values import stored_size
 from runtimeimg.oci import ImageConfig, Location, Platform
 from runtimeimg.stamp import configure
-from runtimeimg.stores import open_source
+from runtimeimg.stores import open_one
 from runtimeimg.stores.missing import named
 
 OPTIONS = ("compression", "level", "layers", "link")
+_OPENED_AT_ONCE = 4
 _FOREIGN = ("id", "parent", "container", "container_config")  # what old Engines say of the container they committed
 
 
@@ -73,13 +75,14 @@ def _composed(request: BuildRequest, cache: Cache | None, stack: contextlib.Exit
 
 
 def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
-    base = _open(request.plan.base, request) if request.plan.base is not None else None
+    opened = _opened(request)
+    base = opened[str(request.plan.base)] if request.plan.base is not None else None
     if base is not None:
         base.config.check()
         _refuse_triggers(base)
     settings = _settings(request)
     with Reader(cache=cache, account=request.stores.account, folder=folder) as reader:
-        inputs, images = _inputs(request, base, reader)
+        inputs, images = _inputs(request, opened, reader)
         key = results.key_of(inputs, settings) if cache else None
         composed = results.restore(cache, key, folder) if cache and key else None
         if composed is None:
@@ -96,8 +99,18 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
     )
 
 
-def _inputs(request: BuildRequest, base: Image | None, reader: Reader) -> tuple[Inputs, list[Image]]:
-    """Open what the copies read, each image once."""
+def _opened(request: BuildRequest) -> dict[str, Image]:
+    """Open the base and what the copies read, by their locations, all at once."""
+    plan = request.plan
+    named_here = [item for item in (plan.base, *plan.images) if item is not None and item.transport != "dir"]
+    locations = {str(item): item for item in named_here}
+    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        return dict(zip(locations, pool.map(lambda item: _open(item, request), locations.values()), strict=True))
+
+
+def _inputs(request: BuildRequest, opened: Mapping[str, Image], reader: Reader) -> tuple[Inputs, list[Image]]:
+    """Return what is composed, and the images that copies read, each once."""
+    base = opened[str(request.plan.base)] if request.plan.base is not None else None
     sources: list[Source] = []
     images: list[Image] = []
     numbers: dict[str, int] = {}
@@ -111,7 +124,7 @@ def _inputs(request: BuildRequest, base: Image | None, reader: Reader) -> tuple[
         elif copy.image.transport == "dir":
             sources.append(FolderSource(Path(copy.image.path or ""), number, strict=False))
         else:
-            images.append(_open(copy.image, request))
+            images.append(opened[name])
             sources.append(ImageSource(images[-1], number, reader))
     configs = [image.config for image in ([base] if base is not None else []) + images]
     inputs = Inputs(
@@ -127,7 +140,7 @@ def _inputs(request: BuildRequest, base: Image | None, reader: Reader) -> tuple[
 
 def _open(location: Location, request: BuildRequest) -> Image:
     with named(request.plan.role(location), location):
-        image = choose_platform(open_source(location, request.stores).open(), request.platform)
+        image = open_one(location, request.platform, request.stores)
     request.stores.account.saw(str(location), stored_size(image))
     return image
 

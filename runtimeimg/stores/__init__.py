@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
-from runtimeimg.oci import Location
+from runtimeimg.oci import Location, Platform
 from runtimeimg.stores.base import Destination, Source, StoreOptions, Written
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ __all__ = [
     "Written",
     "open_destination",
     "open_image",
+    "open_once",
+    "open_one",
     "open_source",
 ]
 
@@ -79,6 +81,31 @@ def open_destination(location: Location, options: StoreOptions) -> Destination:
 def open_image(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:
     """Return what `location` names, opened."""
     return open_source(location, options, exact=exact).open()
+
+
+def open_once(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:
+    """Return what `location` names, opened; what a registry has is asked for once with these options.
+
+    So a tag that moves meanwhile means one image to all of a build, and nothing is fetched twice.
+    """
+    if location.transport != "docker":
+        return open_image(location, options, exact=exact)
+    found = options.opened.get((location, None))
+    if found is None:
+        found = options.opened[location, None] = open_image(location, options)
+    return found
+
+
+def open_one(location: Location, platform: Platform | None, options: StoreOptions, *, exact: bool = True) -> Image:
+    """Return the image for `platform` (this machine's when None) of what `location` names, see `open_once`."""
+    from runtimeimg.image import Image, choose_platform
+
+    found = options.opened.get((location, str(platform)))
+    if not isinstance(found, Image):
+        found = choose_platform(open_once(location, options, exact=exact), platform)
+        if location.transport == "docker":
+            options.opened[location, str(platform)] = found
+    return found
 
 
 class BareName:

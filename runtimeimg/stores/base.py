@@ -9,7 +9,7 @@ from typing import Protocol
 
 from runtimeimg.account import Account
 from runtimeimg.image import Image, ImageIndex
-from runtimeimg.oci import Descriptor
+from runtimeimg.oci import Descriptor, Location
 from runtimeimg.progress import Progress, Silent
 
 
@@ -37,6 +37,10 @@ class StoreOptions:
     timeout: float = 60.0
     progress: Progress = field(default_factory=Silent)
     account: Account = field(default_factory=Account)
+    opened: dict[tuple[Location, str | None], Image | ImageIndex] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """What was opened with these options, by location and platform; see `open_once`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

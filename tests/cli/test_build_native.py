@@ -7,9 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runtimeimg.cli.main import cli
+from runtimeimg.oci import Location
+from runtimeimg.stores import StoreOptions, open_image
+from runtimeimg.stores.registry.address import Address
+from runtimeimg.stores.registry.http import Http
 from tests.published import validate
 from tests.stores.made import image, index, write
 
@@ -239,3 +245,36 @@ def test_other_tools_read_the_layout(spec: Path, tmp_path: Path) -> None:
         ["umoci", "stat", "--image", f"{out}:1", "--json"], capture_output=True, text=True, check=True
     )
     assert len(json.loads(listed.stdout)["history"]) >= 3
+
+
+@pytest.mark.registry
+def test_a_registry_is_asked_for_each_document_once(
+    spec: Path, tmp_path: Path, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Indexes, manifests and configs of base and builder, for two platforms; then the same build once more."""
+    for name in ("base", "builder"):
+        found = open_image(Location.parse(f"oci:{tmp_path / 'project' / name}:1"), StoreOptions())
+        write(f"docker://{registry}/asked-once/{name}:1", found)
+    text = spec.read_text()
+    for name in ("base", "builder"):
+        text = text.replace(f"oci:{tmp_path / 'project' / name}:1", f"docker://{registry}/asked-once/{name}:1")
+    spec.write_text(text)
+    asked: list[str] = []
+    send = Http.send
+
+    def counted(self: Http, method: str, address: Address, *more: Any) -> Any:
+        if method == "GET":
+            asked.append(address.url)
+        return send(self, method, address, *more)
+
+    monkeypatch.setattr(Http, "send", counted)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    for number in (1, 2):
+        asked.clear()
+        target = f"oci:{tmp_path / 'out'}:{number}"
+        arguments = ["build", str(spec), "-q", "-o", target, "--platform", "linux/amd64,linux/arm64"]
+        cli.main(arguments, standalone_mode=False)
+        documents = [url for url in asked if "/manifests/" in url]
+        assert len(documents) == len(set(documents)) == 6  # an index and two manifests, of base and builder
+    assert len(asked) == len(set(asked)) == 6 + 4  # and two configs of each: no layer

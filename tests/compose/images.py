@@ -12,7 +12,7 @@ from typing import IO
 
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.native import NativeBuilder
-from runtimeimg.image import Image, Origin
+from runtimeimg.image import Image, Origin, choose_platform
 from runtimeimg.image.decompress import Unfolded, raw_pieces
 from runtimeimg.image.layertar import Entry, LayerTar
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Location
@@ -160,7 +160,10 @@ class Composer:
         self.images = images
         self.workspace = tmp_path
         self.options = StoreOptions()
-        monkeypatch.setattr("runtimeimg.builders.native.open_source", lambda location, _: _Known(images, location))
+        monkeypatch.setattr(
+            "runtimeimg.builders.native.open_one",
+            lambda location, platform, _: choose_platform(images[str(location)], platform),
+        )
 
     @contextlib.contextmanager
     def build(self, build_plan: BuildPlan, **request: object) -> Iterator[Image]:
@@ -173,14 +176,6 @@ class Composer:
         options = {key: request.pop(key) for key in ("work_dir", "builder") if key in request}
         with self.build(plan(copies, base=base, **options), **request) as built:
             return read(built.layers[number])
-
-
-class _Known:
-    def __init__(self, images: dict[str, Image], location: Location) -> None:
-        self._image = images[str(location)]
-
-    def open(self) -> Image:
-        return self._image
 
 
 def read(layer) -> list[Entry]:
