@@ -3,6 +3,10 @@
 It holds the rendered Dockerfile.runtime and the resolved plan with the digests of the images that went in. A registry
 with the referrers API lists it by itself; for others it is added to the index under the fallback tag
 (OCI distribution-spec 1.1, "Pushing manifests with subject" and "Referrers tag schema").
+
+A platform may change an image after it was made (labels, annotations, dates), and then it is another one. So the same
+files are also kept as an artifact about nothing, under a tag of its own digest, and the image carries that digest as a
+label.
 """
 
 from __future__ import annotations
@@ -10,12 +14,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, RemoteError
+from runtimeimg.image import Image
 from runtimeimg.oci import Descriptor, Digest, Index, Location, Manifest, Reference, parse_manifest
 from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
@@ -37,7 +42,11 @@ ARTIFACT_TYPE = "application/vnd.runtimeimg.provenance.v1"
 DOCKERFILE_TYPE = "application/vnd.runtimeimg.dockerfile.v1"
 PLAN_TYPE = "application/vnd.runtimeimg.plan.v1+json"
 
+LABEL = "dev.runtimeimg.provenance"
+"""Label of an image: digest of the artifact that is kept under `keep`."""
+
 _EMPTY = b"{}"
+_LAYERS = "dev.runtimeimg.layers"
 _TITLE = "org.opencontainers.image.title"
 _MAX_FILE = 1024 * 1024
 _MAX_REFERRERS = 1000
@@ -71,31 +80,37 @@ def push(reference: Reference, subject: Descriptor, provenance: Provenance, opti
     The image itself may come later: a registry takes an artifact before its subject. Returns its descriptor.
     """
     repository = _Repository(reference, options)
-    files = [
-        _blob(provenance.dockerfile.encode(), DOCKERFILE_TYPE, "Dockerfile.runtime"),
-        _blob(dump_json(provenance.plan), PLAN_TYPE, "plan.json"),
-    ]
-    empty = _blob(_EMPTY, OCI_EMPTY, None)
-    manifest = Manifest(
-        dump_json(
-            {
-                "schemaVersion": 2,
-                "mediaType": OCI_MANIFEST,
-                "artifactType": ARTIFACT_TYPE,
-                "config": empty.descriptor.to_json(),
-                "layers": [file.descriptor.to_json() for file in files],
-                "subject": _bare(subject).to_json(),
-            }
-        ),
-        OCI_MANIFEST,
-    )
-    for blob in (empty, *files):
-        repository.upload(blob)
+    manifest = repository.artifact(provenance, {"subject": _bare(subject).to_json()})
     listed = repository.put(manifest, str(manifest.digest))
     entry = dataclasses.replace(manifest.descriptor, extra={"artifactType": ARTIFACT_TYPE})
     if not listed:
         repository.add_to_fallback(subject.digest, entry)
     return entry
+
+
+def keep(reference: Reference, provenance: Provenance, images: Sequence[Image], options: StoreOptions) -> Digest:
+    """Push the artifact for images that will name it by its digest as LABEL, and return that."""
+    repository = _Repository(reference, options)
+    counts = ",".join(sorted({str(len(image.layers)) for image in images}))
+    manifest = repository.artifact(provenance, {"annotations": {_LAYERS: counts}})
+    repository.put(manifest, f"{_fallback_tag(manifest.digest)}.provenance")
+    return manifest.digest
+
+
+def read_kept(reference: Reference, image: Image, options: StoreOptions) -> Provenance | None:
+    """Return what the label of an image leads to; None where it has none, or inherited that of its base."""
+    label = image.config.labels.get(LABEL)
+    if label is None:
+        return None
+    digest = Digest.parse(label)
+    repository = _Repository(reference, options)
+    try:
+        manifest = repository.manifest(digest)
+    except NotFoundError:
+        return None
+    if str(len(image.layers)) not in manifest.annotations.get(_LAYERS, "").split(","):
+        return None
+    return repository.provenance(digest)
 
 
 def read(reference: Reference, subject: Digest, options: StoreOptions) -> Provenance | None:
@@ -167,11 +182,36 @@ class _Repository:
             where = following
         return tuple(found[:_MAX_REFERRERS])
 
-    def provenance(self, digest: Digest) -> Provenance:
+    def artifact(self, provenance: Provenance, more: Mapping[str, Any]) -> Manifest:
+        """Upload the files of an artifact and return its manifest, which is not put yet."""
+        files = [
+            _blob(provenance.dockerfile.encode(), DOCKERFILE_TYPE, "Dockerfile.runtime"),
+            _blob(dump_json(provenance.plan), PLAN_TYPE, "plan.json"),
+        ]
+        empty = _blob(_EMPTY, OCI_EMPTY, None)
+        for blob in (empty, *files):
+            self.upload(blob)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": ARTIFACT_TYPE,
+            "config": empty.descriptor.to_json(),
+            "layers": [file.descriptor.to_json() for file in files],
+            **more,
+        }
+        return Manifest(dump_json(document), OCI_MANIFEST)
+
+    def manifest(self, digest: Digest) -> Manifest:
+        """Return the manifest of an artifact."""
         raw, media_type = fetch_manifest(self._client, dataclasses.replace(self._reference, tag=None, digest=digest))
         manifest = parse_manifest(raw, media_type)
         if not isinstance(manifest, Manifest):
             raise InvalidDocumentError(f"provenance {digest} is no manifest of an artifact")
+        return manifest
+
+    def provenance(self, digest: Digest) -> Provenance:
+        """Return the files of an artifact."""
+        manifest = self.manifest(digest)
         blobs = RegistryBlobs(self._client, self._name, f"docker://{self._reference}")
         files = {}
         for layer in manifest.layers:

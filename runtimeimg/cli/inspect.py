@@ -63,6 +63,8 @@ def _show_provenance(image: Location, platform: Platform | None, output_format: 
         if kept is not None:
             break
     else:
+        kept = provenance.read_kept(image.reference, chosen, stores)
+    if kept is None:
         raise NotFoundError(f"image '{image}' has no provenance in its registry")
     if output_format == "json":
         click.echo(json_escaped(json.dumps(kept.to_json(), indent=2, ensure_ascii=False)))

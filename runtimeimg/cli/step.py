@@ -42,6 +42,10 @@ _TARGET = (
     click.option("--result-digest", type=RESULT, help="File for the digest."),
     click.option("--result-size", type=RESULT, help="File for the size in bytes."),
     click.option("--result-url", type=RESULT, help="File for the image's name."),
+    click.option("--result-base-input", type=RESULT, help="File for the base, as Tekton Chains reads it."),
+    click.option("--result-builder-input", type=RESULT, help="The same for the builder image."),
+    click.option("--result-output", type=RESULT, help="The same for the runtime image."),
+    click.option("--result-artifacts", type=RESULT, help="File for all three as Tekton's artifacts of a step."),
 )
 _COMMON = (
     click.option("--output-image", required=True, metavar="REF", help="Name of the runtime image."),
@@ -52,6 +56,7 @@ _COMMON = (
     click.option("--result-error-reason", type=RESULT, help="File for one word when it fails."),
     click.option("--result-error-message", type=RESULT, help="File for a message when it fails."),
 )
+_builder = click.option("--builder", required=True, type=click.Choice(["buildah", "kaniko", "buildkit"]))
 
 
 def _with(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
@@ -75,7 +80,8 @@ def command() -> None:
 @command.command("compose", context_settings=RAW)
 @_with(_COMMON + _TARGET + _INPUTS)
 @click.option("--compression", default="gzip", metavar="KIND[:LEVEL]", help="gzip, zstd or none.")
-def compose_step(compression: str, **options: Any) -> None:
+@click.option("--cache-dir", default="", metavar="DIR", help="Folder of the cache, which other pods may use too.")
+def compose_step(compression: str, cache_dir: str, **options: Any) -> None:
     """Compose the runtime image and push it, or put it into the output directory."""
     from runtimeimg.step import compose, prepare
 
@@ -83,30 +89,36 @@ def compose_step(compression: str, **options: Any) -> None:
         native = compression_of(compression)
         inputs = _inputs(options, built_directory=options["output_directory"])
         target = _target(options, stores)
-        files.succeeded(compose(prepare(inputs, stores, scratch=scratch), target, stores, options=native))
+        # A cache is one user's alone; pods that share a volume may run as several.
+        cache = Path(cache_dir, str(os.geteuid())) if cache_dir and Path(cache_dir).is_dir() else None
+        prepared = prepare(inputs, stores, scratch=scratch)
+        files.succeeded(compose(prepared, target, stores, options=native, cache=cache))
 
 
 @command.command("dockerfile", context_settings=RAW)
 @_with(_COMMON + _INPUTS)
-def dockerfile_step(**options: Any) -> None:
+@_builder
+def dockerfile_step(builder: str, **options: Any) -> None:
     """Write Dockerfile.runtime and what else the builder of the next step needs into the work volume."""
     from runtimeimg.step import check_platform, hand_over, prepare
 
-    with _reported(options) as (_, stores, scratch):
+    with _reported(options) as (files, stores, scratch):
         inputs = _inputs(options, built_directory=options["built_directory"])
         prepared = prepare(inputs, stores, scratch=scratch)
         check_platform(prepared)
         hand_over(prepared, _work(), stores)
+        files.handed_over(builder)
 
 
 @command.command("stamp", context_settings=RAW)
 @_with(_COMMON + _TARGET)
-@click.option("--builder", required=True, type=click.Choice(["buildah", "kaniko", "buildkit"]))
+@_builder
 def stamp_step(builder: str, **options: Any) -> None:
     """Stamp the image that the builder of the step before left, and push it or put it into the output directory."""
     from runtimeimg.step import built_by, deliver, take_over
 
     with _reported(options) as (files, stores, _):
+        files.begun()
         target = _target(options, stores)
         prepared: Prepared = take_over(_work(), stores)
         files.succeeded(deliver([built_by(builder, _work(), stores)], prepared, target, stores))
@@ -119,11 +131,7 @@ def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, StoreOptio
     from runtimeimg.step import ResultFiles, advise
 
     files = ResultFiles(
-        digest=options.get("result_digest"),
-        size=options.get("result_size"),
-        url=options.get("result_url"),
-        error_reason=options["result_error_reason"],
-        error_message=options["result_error_message"],
+        **{name.removeprefix("result_"): options[name] for name in options if name.startswith("result_")}
     )
     try:
         files.check()
@@ -143,7 +151,10 @@ def _inputs(options: dict[str, Any], *, built_directory: str) -> Inputs:
     from runtimeimg.strategy.parameters import ARRAYS, SPEC_VARIABLE
 
     # click takes the first `--` for the end of the options.
-    arrays = split_arrays(options["arrays"], ARRAYS) if options["arrays"] else {}
+    naming = _naming(options)
+    called = {naming.name(name): name for name in ARRAYS}
+    found = split_arrays(options["arrays"], list(called)) if options["arrays"] else {}
+    arrays = {called[name]: items for name, items in found.items()}
     names = ("source", "spec_file", "mounted_spec", "base_image", "builder_image", "work_dir", "platforms")
     return Inputs(
         spec_text=os.environ.get(SPEC_VARIABLE, ""),
@@ -155,6 +166,7 @@ def _inputs(options: dict[str, Any], *, built_directory: str) -> Inputs:
         entrypoint=arrays.get("entrypoint", ()),
         env=arrays.get("env", ()),
         labels=arrays.get("labels", ()),
+        naming=naming,
     )
 
 

@@ -18,6 +18,9 @@ _BUILDERS = ("native", "buildah", "kaniko", "buildkit")
 
 _output = click.option("-o", "--output", type=FILE, help="File to write; standard output by default.")
 _image = click.option("--image", metavar="REF", help="The tool's own image; runtimeimg:VERSION by default.")
+_artifacts = click.option(
+    "--artifacts", is_flag=True, help="Write Tekton's artifacts; for clusters with enable-artifacts on."
+)
 
 
 @click.group("strategy")
@@ -38,6 +41,7 @@ def command() -> None:
 @click.option("--output-image", metavar="REF", help="Name of the image as a step sees it, when it cannot be told.")
 @click.option("--redirect", is_flag=True, help="Let the strategy's own steps push under NAME-builder.")
 @click.option("--run-as", metavar="UID[:GID]", help="User of the steps; the tool's image's own by default.")
+@_artifacts
 @click.option("--remove", is_flag=True, help="Take out what was added.")
 @click.option("--diff", is_flag=True, help="Show the change instead of the document.")
 @click.option("-i", "--in-place", is_flag=True, help="Write the document back to its file.")
@@ -81,6 +85,7 @@ def _amendment(options: dict[str, Any]) -> Any:
         output_image=options["output_image"],
         redirect=options["redirect"],
         run_as=options["run_as"],
+        artifacts=options["artifacts"],
     )
 
 
@@ -125,14 +130,15 @@ def cluster_strategy_command(
 @_image
 @click.option("--name", default="runtime-image", show_default=True)
 @click.option("--step-action", is_flag=True, help="Print a StepAction, for Tasks of others.")
+@_artifacts
 @_output
-def task_command(image: str | None, name: str, step_action: bool, output: Path | None) -> None:
+def task_command(image: str | None, name: str, step_action: bool, artifacts: bool, output: Path | None) -> None:
     """Print a Tekton Task that composes a runtime image."""
     from runtimeimg import strategy
 
     image = image or strategy.DEFAULT_IMAGE
-    made = strategy.step_action(image=image, name=name) if step_action else strategy.task(image=image, name=name)
-    _write(made, output)
+    make = strategy.step_action if step_action else strategy.task
+    _write(make(image=image, name=name, artifacts=artifacts), output)
 
 
 @command.command("convert")

@@ -28,7 +28,7 @@ class LoadedSpec:
 
     spec: BuildSpec
     file: str
-    _root: Node = field(repr=False, compare=False)
+    root: Node = field(repr=False, compare=False)
 
     def position(self, path: str) -> tuple[int, int]:
         """Return line and column, from 1, of a dotted path such as `spec.runtime.directories[1]`.
@@ -36,7 +36,7 @@ class LoadedSpec:
         A path that the file does not have (a default) gets the place of its nearest ancestor; `directories` and
         `paths`, `cmd` and `args` stand for each other.
         """
-        node, place, rest = self._root, (self._root.line, self._root.column), path
+        node, place, rest = self.root, (self.root.line, self.root.column), path
         while rest and (step := _step(node, rest)) is not None:
             entry, rest = step
             node, place = entry.node, entry.place

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from runtimeimg.errors import AuthError, CertificateError, NoTlsError, RuntimeimgError
 from runtimeimg.strategy.parameters import Naming
 from runtimeimg.strategy.steps import CA_VOLUME
@@ -39,6 +41,11 @@ def _authorities(naming: Naming) -> str:
 
 def _without_options(hint: str) -> str | None:
     """Return a hint without the parts that are about options of a command line; None where nothing is left."""
-    parts = [part.removeprefix("or ") for part in hint.replace("; ", ", ").split(", ")]
-    kept = [part for part in parts if " --" not in f" {part}" and "runtimeimg " not in part]
-    return ", or ".join(kept) or None
+    if not _is_of_a_command_line(hint):
+        return hint
+    parts = re.split(r", or |; ", hint)
+    return ", or ".join(part for part in parts if not _is_of_a_command_line(part)) or None
+
+
+def _is_of_a_command_line(text: str) -> bool:
+    return " --" in f" {text}" or "runtimeimg " in text

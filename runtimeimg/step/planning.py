@@ -44,13 +44,14 @@ def prepare(inputs: Inputs, stores: StoreOptions, *, scratch: Path) -> Prepared:
     the spec's, else what they left in a registry.
     """
     loaded, document = read_inputs(inputs)
-    named = from_item(inputs.builder_image, "builder-image")
+    called = inputs.naming.name
+    named = from_item(inputs.builder_image, called("builder-image"))
     found = None if named or not inputs.built_directory else built_image(Path(inputs.built_directory))
     builder = named or (str(found) if found else "") or loaded.spec.builder_image or inputs.built_image
     if not builder and any(item.image is None and not item.workspace for item in loaded.spec.runtime.directories):
         raise UsageError(
             "the image to copy from is not known: no earlier step left one, and nothing names one",
-            hint="set the parameter builder-image, or spec.builder.image",
+            hint=f"set the parameter {called('builder-image')}, or spec.builder.image",
         )
     facts = Facts(builder_image=builder or None, output_images=(inputs.output_image,))
     plan = in_registry(resolve(loaded.spec, facts), found)
@@ -64,19 +65,23 @@ def prepare(inputs: Inputs, stores: StoreOptions, *, scratch: Path) -> Prepared:
         pinned=pinned,
         digests=digests,
         workspace=workspace.resolve(),
-        platforms=_platforms(from_item(inputs.platforms, "platforms"), there, stores.progress),
+        platforms=_platforms(inputs, there, stores.progress),
     )
 
 
-def _platforms(text: str, there: Mapping[Location, tuple[Platform, ...]], progress: Progress) -> tuple[Platform, ...]:
+def _platforms(
+    inputs: Inputs, there: Mapping[Location, tuple[Platform, ...]], progress: Progress
+) -> tuple[Platform, ...]:
     """Return the platforms that were asked for; all that the images share where none were, and say what is left out."""
     shared = common_platforms(there)
+    name = inputs.naming.name("platforms")
+    text = from_item(inputs.platforms, name)
     if text not in {"", "all"}:
         wanted = tuple(dict.fromkeys(Platform.parse(item) for item in text.split(",")))
         for platform in wanted:
             if not any(item.matches(platform) for item in shared):
                 raise NotFoundError(
-                    f"platform {platform} of the parameter platforms is not among those of base and builder image",
+                    f"platform {platform} of the parameter {name} is not among those of base and builder image",
                     hint=f"they share {', '.join(map(str, shared))}",
                 )
         return wanted

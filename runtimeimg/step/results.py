@@ -7,8 +7,10 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from runtimeimg.errors import (
     AuthError,
@@ -26,8 +28,10 @@ from runtimeimg.errors import (
     UsageError,
 )
 from runtimeimg.hostfile import explained
+from runtimeimg.oci import Digest
 from runtimeimg.step.delivery import Outcome
 from runtimeimg.stores.files import atomic_file
+from runtimeimg.strategy.steps import OWN_STEPS
 from runtimeimg.text import without_userinfo
 
 MAX_MESSAGE = 900
@@ -60,12 +64,42 @@ class ResultFiles:
     digest: Path | None = None
     size: Path | None = None
     url: Path | None = None
+    base_input: Path | None = None
+    builder_input: Path | None = None
+    output: Path | None = None
+    artifacts: Path | None = None
     error_reason: Path | None = None
     error_message: Path | None = None
 
     def succeeded(self, outcome: Outcome) -> None:
         """Write the results of an image."""
-        self._write(((self.digest, outcome.digest), (self.size, str(outcome.size)), (self.url, outcome.url)))
+        made = {"uri": outcome.repository, "digest": outcome.digest, "isBuildArtifact": "true"}
+        inputs = {
+            role: json.dumps({"uri": item.repository, "digest": item.digest}) for role, item in outcome.inputs.items()
+        }
+        self._write(
+            (
+                (self.digest, outcome.digest),
+                (self.size, str(outcome.size)),
+                (self.url, outcome.url),
+                (self.base_input if "base" in inputs else None, inputs.get("base", "")),
+                (self.builder_input if "builder" in inputs else None, inputs.get("builder", "")),
+                (self.output, json.dumps(made)),
+                (self.artifacts, json.dumps(_artifacts(outcome))),
+            )
+        )
+
+    def begun(self) -> None:
+        """Take back what an earlier step said in case that it would be the last."""
+        self._write(((self.error_reason, ""), (self.error_message, "")))
+
+    def handed_over(self, builder: str) -> None:
+        """Say that the builder's step failed; what comes after it takes that back.
+
+        The step is another project's, which knows nothing of these files. Platforms read them when a step has failed.
+        """
+        text = f"builder '{builder}' did not finish: see the log of the step {OWN_STEPS[2]}"
+        self._write(((self.error_reason, "RuntimeBuildFailed"), (self.error_message, text)))
 
     def failed(self, error: BaseException) -> None:
         """Write reason and message of an error, as far as they can be written: the error itself is shown anyway."""
@@ -78,7 +112,7 @@ class ResultFiles:
 
         Earlier steps may have left a file of root's there. In a folder that is open to all it is replaced by a new one.
         """
-        for path in (self.digest, self.size, self.url, self.error_reason, self.error_message):
+        for path in (getattr(self, field.name) for field in fields(self)):
             if path is None:
                 continue
             if not path.parent.is_dir():
@@ -94,6 +128,23 @@ class ResultFiles:
         for path, text in results:
             if path is not None:
                 _write_result(path, text.encode("utf-8", "replace"))
+
+
+def _artifacts(outcome: Outcome) -> dict[str, Any]:
+    """Return what went in and came out as a step's artifacts (Tekton, "Artifacts"), by package URLs."""
+
+    def value(name: str, digest: Digest) -> dict[str, Any]:
+        last = name.rpartition("/")[2]
+        uri = f"pkg:oci/{last}@{quote(str(digest), safe='')}?repository_url={name}"
+        return {"uri": uri, "digest": {digest.algorithm: digest.encoded}}
+
+    made = value(outcome.repository, outcome.digest)
+    return {
+        "inputs": [
+            {"name": role, "values": [value(item.repository, item.digest)]} for role, item in outcome.inputs.items()
+        ],
+        "outputs": [{"name": "image", "buildOutput": True, "values": [made]}],
+    }
 
 
 def _write_result(path: Path, data: bytes) -> None:

@@ -15,25 +15,42 @@ from typing import Any
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.strategy import layout, reading
 from runtimeimg.strategy.dialect import dialect_of, is_known
-from runtimeimg.strategy.documents import DEFAULT_IMAGE, render_parameters, render_steps, render_volumes
+from runtimeimg.strategy.documents import (
+    DEFAULT_IMAGE,
+    configmap_key,
+    render_parameters,
+    render_results,
+    render_steps,
+    render_volumes,
+)
 from runtimeimg.strategy.editing import Edit, apply, block, flow_entry, flow_items, indented, lines_at
 from runtimeimg.strategy.layout import Found, Place
-from runtimeimg.strategy.parameters import Naming, described
+from runtimeimg.strategy.parameters import RESULTS, Naming, described
 from runtimeimg.strategy.record import ANNOTATION, Record, items_digest
 from runtimeimg.strategy.removal import BEGIN, END, remove
-from runtimeimg.strategy.steps import BUILT_SUFFIX, CA_MOUNT, CA_VOLUME, StepOptions
-from runtimeimg.strategy.verify import RESULTS, names_in, only_added
+from runtimeimg.strategy.steps import BUILT_SUFFIX, CA_MOUNT, CA_VOLUME, CACHE_MOUNT, CACHE_VOLUME, StepOptions
+from runtimeimg.strategy.verify import names_in, only_added
 
 _SECOND_PUSH = (
     "the steps mention '{output}': where they push the builder image under that name, the runtime image is the second "
     "push there; --redirect lets them push under another name"
 )
+_CACHE_MISSES = (
+    "the steps import their cache from the image that they build ({steps}); what is called '{output}' is the runtime "
+    "image now, which holds no cache, so each build starts anew: give the cache a name of its own there, for example "
+    "--export-cache=type=registry,ref={output}-cache,mode=max and --import-cache=type=registry,ref={output}-cache"
+)
 _OWN_RESULTS = (
     "the steps write results that are the runtime image's: {names}; they write them with '{suffix}' at the end now"
 )
-_CA_WORKSPACE = f"""\
+_WORKSPACES = f"""\
 - name: {CA_VOLUME}
   description: Certificates of authorities to trust, in PEM; a ConfigMap or Secret.
+  optional: true
+"""
+_CACHE_WORKSPACE = f"""\
+- name: {CACHE_VOLUME}
+  description: What saves work the next time; a PersistentVolumeClaim, which several pods may share.
   optional: true
 """
 
@@ -45,7 +62,7 @@ class Amendment:
     `spec` is the Build spec as JSON text free of `$`, `spec_path` its path in the source, `configmap` the
     `NAME[:KEY]` it is in; all may be None: then the parameters of each build say it all. `source` and `output_image`
     are needed for a Task whose workspace and image parameter cannot be told. `redirect` lets earlier steps push under
-    another name than the output's. `run_as` is `UID[:GID]`.
+    another name than the output's. `run_as` is `UID[:GID]`. `artifacts` is for clusters with Tekton's artifacts on.
     """
 
     image: str = DEFAULT_IMAGE
@@ -59,6 +76,7 @@ class Amendment:
     output_image: str | None = None
     redirect: bool = False
     run_as: str | None = None
+    artifacts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +156,11 @@ class _Target:
         if self.dialect.task and (results := self._results()):
             additions["results"] = results
         if self.dialect.task:
-            additions["workspaces"] = _CA_WORKSPACE
+            additions["workspaces"] = _WORKSPACES + (_CACHE_WORKSPACE if options.cache else "")
         if self.dialect.volumes_key:
-            additions[self.dialect.volumes_key] = render_volumes(self.dialect, self._amendment.configmap)
+            additions[self.dialect.volumes_key] = render_volumes(
+                self.dialect, self._amendment.configmap, cache=bool(options.cache)
+            )
         items: dict[str, list[Any]] = {key: layout.read(text, "<added>")[0].data for key, text in additions.items()}
         added = {key: tuple(item["name"] for item in found) for key, found in items.items()}
         for key, names in added.items():
@@ -229,6 +249,9 @@ class _Target:
             built = output + BUILT_SUFFIX
         elif built:
             self.notes += (_SECOND_PUSH.format(output=output),)
+        importing = reading.cache_imports(self.data, self.dialect.steps_key, output)
+        if importing and output not in self._renamed:
+            self.notes += (_CACHE_MISSES.format(steps=", ".join(importing), output=output),)
         self._rename(steps, reading.results_written(steps, dialect))
         user, group = reading.run_as(self.data, amendment.run_as)
         return StepOptions(
@@ -242,16 +265,19 @@ class _Target:
             output_image=output,
             insecure=dialect.insecure,
             inline_spec=self._inline_spec(),
-            configmap=amendment.configmap is not None,
-            authorities=self._authorities(),
+            configmap=configmap_key(amendment.configmap),
+            authorities=self._folder(CA_VOLUME, CA_MOUNT),
+            cache=self._folder(CACHE_VOLUME, CACHE_MOUNT) if amendment.builder == "native" else "",
+            artifacts=amendment.artifacts,
             user=user,
             group=group,
         )
 
-    def _authorities(self) -> str:
+    def _folder(self, name: str, mount: str) -> str:
+        """Return where a volume is in a step; in a Task, whose volumes nobody can change, it is a workspace."""
         if self.dialect.task:
-            return f"$(workspaces.{CA_VOLUME}.path)"
-        return CA_MOUNT if self.dialect.volumes_key else ""
+            return f"$(workspaces.{name}.path)"
+        return mount if self.dialect.volumes_key else ""
 
     def _rename(self, steps: str, names: tuple[str, ...]) -> None:
         """Have earlier steps use these names with a suffix: what they stand for is the runtime image's."""
@@ -288,9 +314,7 @@ class _Target:
     def _results(self) -> str:
         """Return the results that the Task has not got yet."""
         there = {item.get("name") for item in self.data["spec"].get("results") or [] if isinstance(item, Mapping)}
-        return "".join(
-            f"- name: {name}\n  description: {text}\n" for name, text in RESULTS.items() if name not in there
-        )
+        return render_results([result for result in RESULTS if result.name not in there])
 
 
 def _marked(text: str, column: int) -> str:

@@ -15,6 +15,10 @@ from runtimeimg.strategy.dialect import PREFIX
 OLD_VERSIONS = ("build.dev/v1alpha1", "shipwright.io/v1alpha1", "shipwright.io/v1beta1")
 OUR_STRATEGY = "runtime-image"
 
+_SECOND_PUSH = (
+    "{keys}: kept, but Shipwright changes the image for it after our step; where that step pushes (cluster-strategy "
+    "--push, an amended strategy that pushes by itself) it is pushed twice; labels may be paramValues {prefix}labels"
+)
 _KEPT = ("env", "timeout", "retention", "volumes", "nodeSelector", "tolerations", "schedulerName", "runtimeClassName")
 _HANDLED = ("runtime", "source", "strategy", "builder", "dockerfile", "output", "parameters", "paramValues", "trigger")
 _RUNTIME_PARAMETERS = {"base", "workDir", "env", "labels", "directories", "paths", "entrypoint"}
@@ -62,6 +66,8 @@ def convert(
     output = _with_secret(spec.get("output"), "pushSecret", "spec.output", moved)
     if strategy is None:
         values = [*values, *_platforms_value(output, moved)]
+    if changes := [key for key in ("labels", "annotations", "timestamp", "vulnerabilityScan") if output.get(key)]:
+        moved.note(_SECOND_PUSH.format(keys=", ".join(f"spec.output.{key}" for key in changes), prefix=PREFIX))
     new["paramValues"] = values
     new["output"] = output
     new |= {key: spec[key] for key in _KEPT if key in spec}

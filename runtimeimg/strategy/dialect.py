@@ -32,6 +32,9 @@ class Dialect:
     result_url: str = ""
     result_error_reason: str = ""
     result_error_message: str = ""
+    result_base_input: str = ""
+    result_builder_input: str = ""
+    result_output: str = ""
 
 
 def _shipwright(steps_key: str) -> Dialect:
@@ -63,6 +66,11 @@ def _task(resources_key: str) -> Dialect:
         output_image="",
         result_digest="$(results.IMAGE_DIGEST.path)",
         result_url="$(results.IMAGE_URL.path)",
+        result_error_reason="$(results.ERROR_REASON.path)",
+        result_error_message="$(results.ERROR_MESSAGE.path)",
+        result_base_input="$(results.BASE_ARTIFACT_INPUTS.path)",
+        result_builder_input="$(results.BUILDER_ARTIFACT_INPUTS.path)",
+        result_output="$(results.IMAGE_ARTIFACT_OUTPUTS.path)",
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from runtimeimg import __version__, templating
 from runtimeimg.strategy import data
 from runtimeimg.strategy.dialect import Dialect, dialect_of
-from runtimeimg.strategy.parameters import Naming, Parameter, described
-from runtimeimg.strategy.steps import CA_MOUNT, NOT_ROOT, StepOptions, make_steps
+from runtimeimg.strategy.parameters import RESULTS, Naming, Parameter, Result, described
+from runtimeimg.strategy.steps import CA_MOUNT, CACHE_MOUNT, NOT_ROOT, StepOptions, make_steps
 
 DEFAULT_IMAGE = f"runtimeimg:{__version__}"
 """The tool's own image, as a cluster's nodes have it once it was loaded or mirrored there."""
@@ -32,10 +33,25 @@ def render_parameters(dialect: Dialect, parameters: list[Parameter]) -> str:
     return render("parameters", parameters=parameters, array_default="default" if dialect.task else "defaults")
 
 
-def render_volumes(dialect: Dialect, configmap: str | None = None) -> str:
+def render_results(results: Sequence[Result]) -> str:
+    """Return the results of a Task as items of a YAML list, at column 0."""
+    return render("results", results=results)
+
+
+def render_volumes(dialect: Dialect, configmap: str | None = None, *, cache: bool = True) -> str:
     """Return the volumes as items of a YAML list; `configmap` is `NAME[:KEY]` of the spec, if it is in one."""
-    name, _, key = (configmap or "").partition(":")
-    return render("volumes", configmap=name, configmap_key=key or "build.yaml", overridable=not dialect.task)
+    return render(
+        "volumes",
+        configmap=(configmap or "").partition(":")[0],
+        configmap_key=configmap_key(configmap),
+        overridable=not dialect.task,
+        cache=cache,
+    )
+
+
+def configmap_key(configmap: str | None) -> str:
+    """Return the key of `NAME[:KEY]`, `build.yaml` where it has none; empty without a ConfigMap."""
+    return "" if configmap is None else configmap.partition(":")[2] or "build.yaml"
 
 
 def cluster_strategy(
@@ -61,6 +77,7 @@ def cluster_strategy(
         output_image=dialect.output_image,
         insecure=dialect.insecure,
         authorities=CA_MOUNT,
+        cache=CACHE_MOUNT,
     )
     return render(
         "cluster-strategy",
@@ -74,8 +91,11 @@ def cluster_strategy(
     )
 
 
-def task(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> str:
-    """Return a Tekton Task in the catalog's style that composes a runtime image and pushes it."""
+def task(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image", artifacts: bool = False) -> str:
+    """Return a Tekton Task in the catalog's style that composes a runtime image and pushes it.
+
+    With `artifacts` it says what went in and came out as Tekton's artifacts, which a cluster must have on.
+    """
     dialect = dialect_of("tekton.dev/v1", "Task")
     naming = Naming(upper=True)
     options = StepOptions(
@@ -85,6 +105,8 @@ def task(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> str:
         output_image="$(params.IMAGE)",
         insecure="$(params.INSECURE)",
         authorities="$(workspaces.ca-bundle.path)",
+        cache="$(workspaces.cache.path)",
+        artifacts=artifacts,
     )
     return render(
         "task",
@@ -92,11 +114,12 @@ def task(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> str:
         version=__version__,
         steps=render_steps(dialect, options),
         parameters=render_parameters(dialect, [*_TARGET, *described(naming, {})]),
+        results=render_results(RESULTS),
         volumes=render_volumes(dialect),
     )
 
 
-def step_action(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> str:
+def step_action(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image", artifacts: bool = False) -> str:
     """Return a Tekton StepAction that composes a runtime image and pushes it, for Tasks of others."""
     dialect = dialect_of("tekton.dev/v1", "Task")
     naming = Naming(upper=True)
@@ -107,6 +130,8 @@ def step_action(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> s
         output_image="$(params.IMAGE)",
         insecure="$(params.INSECURE)",
         authorities="$(params.CA_BUNDLE)",
+        cache="$(params.CACHE)",
+        artifacts=artifacts,
     )
     steps = make_steps(dialect, options)
     return render(
@@ -115,6 +140,7 @@ def step_action(*, image: str = DEFAULT_IMAGE, name: str = "runtime-image") -> s
         version=__version__,
         step=steps[0],
         parameters=render_parameters(dialect, [*_TARGET, *_PLACES, *described(naming, {})]),
+        results=render_results(RESULTS),
     )
 
 
@@ -129,6 +155,7 @@ _TARGET = [
 _PLACES = [
     Parameter(name="SOURCE_DIR", description="Folder of the source tree, for SPEC_FILE and $(workspace) paths."),
     Parameter(name="CA_BUNDLE", description="Folder of certificates to trust: the path of a workspace of the Task."),
+    Parameter(name="CACHE", description="Folder of the cache: the path of a workspace of the Task."),
     Parameter(
         name="WORK_VOLUME",
         description="Volume of the Task, an emptyDir, for HOME and temporary files.",

@@ -28,6 +28,37 @@ class Parameter:
         return isinstance(self.default, tuple)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A result of a Task: a text, or an object where it has properties."""
+
+    name: str
+    description: str
+    properties: tuple[str, ...] = ()
+
+
+RESULTS = (
+    Result(name="IMAGE_URL", description="Name of the runtime image."),
+    Result(name="IMAGE_DIGEST", description="Digest of the runtime image."),
+    Result(name="ERROR_REASON", description="One word on why it failed, empty where it did not."),
+    Result(name="ERROR_MESSAGE", description="What went wrong and what to do, empty where nothing did."),
+    Result(
+        name="BASE_ARTIFACT_INPUTS",
+        description="The base image, for Tekton Chains.",
+        properties=("uri", "digest"),
+    ),
+    Result(
+        name="BUILDER_ARTIFACT_INPUTS",
+        description="The image that was copied from, where it was in a registry, for Tekton Chains.",
+        properties=("uri", "digest"),
+    ),
+    Result(
+        name="IMAGE_ARTIFACT_OUTPUTS",
+        description="The runtime image, for Tekton Chains.",
+        properties=("uri", "digest", "isBuildArtifact"),
+    ),
+)
+
 PARAMETERS = (
     Parameter(name="spec-file", description="Path of the Build spec in the source, such as build.yaml."),
     Parameter(

@@ -11,6 +11,7 @@ from runtimeimg.strategy.dialect import Dialect
 from runtimeimg.strategy.editing import entries_of
 from runtimeimg.strategy.steps import NOT_ROOT
 
+_IMPORT = re.compile(r"(?:import-cache|cache-from|cache-image|cacheFrom)[^\n]*")
 _OUTPUT_NAMES = ("IMAGE", "image", "OUTPUT_IMAGE", "output-image", "APP_IMAGE", "image-url")
 
 
@@ -44,6 +45,35 @@ def results_written(steps: str, dialect: Dialect) -> tuple[str, ...]:
             spelt = rf"""\$\(results(?:\.{name}|\[(?:"{name}"|'{name}')\])\.path\)|/tekton/results/{name}(?![\w-])"""
             found |= dict.fromkeys(match[0] for match in re.finditer(spelt, steps))
     return tuple(found)
+
+
+def cache_imports(document: Mapping[str, Any], steps_key: str, output: str) -> list[str]:
+    """Return the steps that import a cache from the output image, by their names.
+
+    Docker, buildah and BuildKit have options for it; the image may come by a variable of the step's environment.
+    """
+    found = []
+    for step in entries_of(document["spec"], steps_key):
+        texts = [text for text in _texts(step) if not text.startswith("#")]
+        names = [output, *(f"${{{one}}}" for one in _variables(step, output)), *_variables(step, output)]
+        for match in (match for text in texts for match in _IMPORT.finditer(text)):
+            if any(name in match[0] for name in names):
+                found.append(str(step.get("name")))
+                break
+    return found
+
+
+def _variables(step: Mapping[str, Any], value: str) -> list[str]:
+    """Return the variables of a step that hold a value."""
+    items = [item for item in entries_of(step, "env") if isinstance(item, Mapping)]
+    return [str(item.get("name")) for item in items if item.get("value") == value]
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    return [text for item in items for text in _texts(item)]
 
 
 def run_as(document: Mapping[str, Any], text: str | None) -> tuple[int | None, int | None]:

@@ -15,6 +15,8 @@ SPEC_VOLUME = "runtime-image-spec"
 SPEC_MOUNT = "/runtime-image-spec"
 CA_VOLUME = "runtime-image-ca"
 CA_MOUNT = "/runtime-image-ca"
+CACHE_VOLUME = "runtime-image-cache"
+CACHE_MOUNT = "/runtime-image-cache"
 BUILT_NAME = "localhost/runtimeimg-builder:latest"
 """What a Dockerfile calls the builder image that lies in the work volume."""
 BUILDERS = ("native", "buildah", "kaniko", "buildkit")
@@ -71,7 +73,8 @@ class StepOptions:
 
     `inline_spec` is the spec as text where there are no parameters. `built` is what earlier steps left in a registry.
     `managed` says that the image goes into the output directory, from where Shipwright pushes it. `authorities` is the
-    folder of certificates to trust, a mounted volume where it is CA_MOUNT.
+    folder of certificates to trust, a mounted volume where it is CA_MOUNT. `configmap` is the key of the spec in one,
+    `cache` the folder of the native builder's cache, a mounted volume where it is CACHE_MOUNT.
     """
 
     image: str
@@ -84,8 +87,10 @@ class StepOptions:
     output_image: str = ""
     insecure: str = ""
     inline_spec: str = ""
-    configmap: bool = False
+    configmap: str = ""
     authorities: str = ""
+    cache: str = ""
+    artifacts: bool = False
     user: int | None = None
     group: int | None = None
 
@@ -101,7 +106,12 @@ def make_steps(dialect: Dialect, options: StepOptions) -> tuple[Step, ...]:
             f"builder '{options.builder}' cannot read the builder image from the output directory",
             hint="use the native builder, or buildah",
         )
-    dockerfile = [*_input_args(options), *_registry_args(options), *_found_args(dialect, options)]
+    dockerfile = [
+        f"--builder={options.builder}",
+        *_input_args(options),
+        *_registry_args(options),
+        *_found_args(dialect, options),
+    ]
     stamp = [f"--builder={options.builder}", *_output_args(dialect, options)]
     return (
         _own(options, OWN_STEPS[1], "dockerfile", [*dockerfile, *_failure_args(dialect), *_arrays(options)]),
@@ -115,6 +125,7 @@ def _compose_args(dialect: Dialect, options: StepOptions) -> list[str]:
     return [
         *_input_args(options),
         *compression,
+        *([f"--cache-dir={options.cache}"] if options.cache else []),
         *_found_args(dialect, options),
         *_output_args(dialect, options),
         *_arrays(options),
@@ -124,7 +135,7 @@ def _compose_args(dialect: Dialect, options: StepOptions) -> list[str]:
 def _input_args(options: StepOptions) -> list[str]:
     args = [f"--source={options.source}"] if options.source else []
     if options.configmap:
-        args.append(f"--mounted-spec={SPEC_MOUNT}/build.yaml")
+        args.append(f"--mounted-spec={SPEC_MOUNT}/{options.configmap}")
     return [*args, *(input_options(options.naming) if options.naming else [])]
 
 
@@ -146,6 +157,10 @@ def _output_args(dialect: Dialect, options: StepOptions) -> list[str]:
         ("digest", dialect.result_digest),
         ("size", dialect.result_size),
         ("url", dialect.result_url),
+        ("base-input", dialect.result_base_input),
+        ("builder-input", dialect.result_builder_input),
+        ("output", dialect.result_output),
+        ("artifacts", "$(step.artifacts.path)" if options.artifacts else ""),
     )
     return [*args, *(f"--result-{name}={path}" for name, path in results if path), *_failure_args(dialect)]
 
@@ -180,6 +195,8 @@ def _own(options: StepOptions, name: str, verb: str, args: list[str]) -> Step:
     mounts = [(WORK_VOLUME, WORK, False)]
     if options.configmap and verb != "stamp":
         mounts.append((SPEC_VOLUME, SPEC_MOUNT, True))
+    if options.cache == CACHE_MOUNT and verb == "compose":
+        mounts.append((CACHE_VOLUME, CACHE_MOUNT, False))
     mounts += _authority_mounts(options)
     return Step(
         name=name,

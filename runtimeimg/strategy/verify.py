@@ -10,9 +10,6 @@ from runtimeimg.strategy.layout import Found
 from runtimeimg.strategy.record import ANNOTATION, Record
 from runtimeimg.strategy.steps import BUILT_SUFFIX
 
-RESULTS = {"IMAGE_URL": "Name of the runtime image.", "IMAGE_DIGEST": "Digest of the runtime image."}
-"""The results of a Task, by name, with what a document says of them."""
-
 
 def only_added(before: Sequence[Found], after: Sequence[Found], record: Record) -> bool:
     """Tell whether `after` is `before` with what a record lists added to one document, and nothing else changed."""

@@ -17,7 +17,10 @@ from typing import Any
 
 UID = 1000740000
 """A user as the restricted profile of a cluster gives to a namespace: known to no image."""
-RESULTS = ("shp-image-digest", "shp-image-size", "shp-error-reason", "shp-error-message", "IMAGE_DIGEST", "IMAGE_URL")
+RESULTS = (
+    "shp-image-digest", "shp-image-size", "shp-error-reason", "shp-error-message", "IMAGE_DIGEST", "IMAGE_URL",
+    "ERROR_REASON", "ERROR_MESSAGE", "BASE_ARTIFACT_INPUTS", "BUILDER_ARTIFACT_INPUTS", "IMAGE_ARTIFACT_OUTPUTS",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -79,7 +82,7 @@ class Pod:
         argv += [f"--add-host={host}:127.0.0.1" for host in self.hosts]
         for item in document["spec"].get("workspaces") or []:
             if item["name"] in self.volumes:
-                argv.append(f"--volume={self.volumes[item['name']]}:/workspace/{item['name']}:ro")
+                argv.append(f"--volume={self.volumes[item['name']]}:/workspace/{item['name']}")
         for mount in step.get("volumeMounts") or []:
             argv.append(f"--volume={self._volume(mount['name'], document)}:{mount['mountPath']}")
         environment = self.folder / "environment.json"
@@ -114,6 +117,7 @@ def resolved_steps(
     results = {f"results.{name}.path": f"/tekton/results/{name}" for name in RESULTS}
     results |= {f"step.{key}": value for key, value in results.items()}
     contexts = {"context.taskRun.name": "run-1", "credentials.path": "/tekton/creds"}
+    results["step.artifacts.path"] = "/tekton/results/artifacts.json"
     spaces = {}
     for item in spec.get("workspaces") or []:
         name = item["name"]

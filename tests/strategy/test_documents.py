@@ -130,8 +130,14 @@ def test_an_amended_document_is_valid_by_its_crd(path: Path, variant: str, refer
 @pytest.mark.reference
 @pytest.mark.parametrize(
     "text",
-    [cluster_strategy(), cluster_strategy(namespaced=True, managed=False), task(), step_action()],
-    ids=["cluster-strategy", "strategy", "task", "step-action"],
+    [
+        cluster_strategy(),
+        cluster_strategy(namespaced=True, managed=False, run_as=None),
+        task(),
+        task(artifacts=True),
+        step_action(),
+    ],
+    ids=["cluster-strategy", "strategy", "task", "artifacts", "step-action"],
 )
 def test_an_emitted_document_is_valid_by_its_crd(text: str, reference: Path) -> None:
     (document,) = documents(text)
@@ -338,6 +344,14 @@ def test_an_old_build_converts_to_one_of_today(strategy: str | None, extra: str,
     assert "$$" not in converted.text
     assert "spec.serviceAccount: left out, shipwright.io/v1beta1 has no such field" in converted.moved
     assert any("spec.output.credentials.name -> spec.output.pushSecret" in line for line in converted.moved)
+
+
+def test_a_second_push_for_labels_of_the_output_is_warned_of() -> None:
+    assert not any("pushed twice" in line for line in convert(OLD_BUILD).moved)
+    old = OLD_BUILD.replace("output: {", "output: {labels: {a: b}, timestamp: Zero, ")
+    (note,) = (line for line in convert(old).moved if "pushed twice" in line)
+    assert note.startswith("spec.output.labels, spec.output.timestamp: kept")
+    assert "runtime-labels" in note
 
 
 def test_the_platforms_of_an_output_become_a_parameter_of_our_strategy() -> None:

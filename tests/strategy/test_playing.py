@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from runtimeimg.image import ImageIndex
 from runtimeimg.image.values import platforms_in
 from runtimeimg.oci import Location, Reference
 from runtimeimg.provenance import read
-from runtimeimg.stores import StoreOptions, open_image
+from runtimeimg.stores import StoreOptions, open_destination, open_image
 from runtimeimg.strategy import Amendment, amend, cluster_strategy, convert, step_action, task
 from runtimeimg.strategy.data import to_json
+from runtimeimg.strategy.steps import CACHE_VOLUME
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.skopeo]
 
@@ -178,7 +181,8 @@ def assert_results(pod: Pod, stage: Stage) -> None:
     manifest = stage.open().manifest
     assert pod.result("shp-image-digest") == manifest.digest
     assert pod.result("shp-image-size") == str(manifest.config.size + sum(layer.size for layer in manifest.layers))
-    assert pod.result("shp-error-reason") is None
+    assert not pod.result("shp-error-reason")
+    assert not pod.result("shp-error-message")
 
 
 @pytest.fixture
@@ -197,6 +201,7 @@ def test_the_image_in_the_output_directory_is_replaced_there(stage: Stage, amend
     pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
     assert pod.run(document) == 0, pod.logs
     assert stage.registry.pushes(stage.repository) == []
+    assert "pushed" not in pod.logs[-1].replace("from where it is pushed as", "")
     push_as_shipwright_does(pod, stage)
     assert stage.registry.pushes(stage.repository) == ["1"]
     assert_results(pod, stage)
@@ -315,6 +320,61 @@ def test_another_builder_wants_the_choice_of_a_platform(several: Stage, buildah:
     assert platforms_of(several) == ["=linux/amd64"]
 
 
+def test_provenance_is_found_after_shipwright_changed_the_image(stage: Stage) -> None:
+    document = yaml.safe_load(cluster_strategy(image=stage.tool))
+    values = {"runtime-spec": stage.spec(), "runtime-builder-image": stage.builder}
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters() | values)
+    assert pod.run(document) == 0, pod.logs
+    found = open_image(Location.parse(f"oci:{pod.directory('output')}"), StoreOptions())
+    labels = {**found.config.labels, "org.example.build": "7"}
+    config = found.config.with_config(Labels=labels).evolve(created="1970-01-01T00:00:00Z")
+    changed = found.with_config(config).with_annotations({"org.example.note": "x"})
+    open_destination(Location.parse(f"docker://{stage.name}"), StoreOptions()).write(changed)
+    assert stage.open().manifest.digest != pod.result("shp-image-digest")
+    shown = [sys.executable, "-m", "runtimeimg", "inspect", f"docker://{stage.name}", "--provenance"]
+    text = subprocess.run(shown, capture_output=True, text=True, check=True).stdout
+    assert f'# "docker://{stage.builder}" is sha256:' in text
+    assert "COPY --from=" in text
+    # An image that stands on it has more layers, and another provenance.
+    config = changed.config.evolve(
+        rootfs={"type": "layers", "diff_ids": [*changed.config.diff_ids, changed.config.diff_ids[-1]]},
+        history=[*changed.config.history, {"created_by": "one more"}],
+    )
+    derived = replace(changed, layers=(*changed.layers, changed.layers[-1]), config=config, manifest=None)
+    open_destination(Location.parse(f"docker://{stage.name}"), StoreOptions()).write(derived)
+    assert subprocess.run(shown, capture_output=True, check=False).returncode == 3
+
+
+def test_a_cache_is_shared_by_pods_at_once_and_one_after_the_other(stage: Stage) -> None:
+    document = yaml.safe_load(cluster_strategy(image=stage.tool, managed=False))
+    cache = stage.folder / "claim"
+    cache.mkdir()
+    cache.chmod(0o777)
+
+    def play(number: int, **values: Any) -> Pod:
+        given = {"runtime-spec": stage.spec(), "runtime-builder-image": stage.builder, **values}
+        name = {"shp-output-image": f"{stage.name}{number}"}
+        pod = Pod(
+            folder=stage.folder / str(number),
+            parameters=stage.system_parameters() | name | given,
+            volumes={CACHE_VOLUME: cache},
+        )
+        assert pod.run(document) == 0, pod.logs
+        return pod
+
+    with ThreadPoolExecutor(4) as pool:
+        first = list(pool.map(play, range(4)))
+    kept = [path.relative_to(cache).parts for path in cache.rglob("*") if path.is_file()]
+    assert {parts[0] for parts in kept} == {"65532"}
+    assert {"result", "layer"} <= {part for parts in kept for part in parts}
+    again = play(9)
+    digests = {pod.result("shp-image-digest") for pod in (*first, again)}
+    assert len(digests) == 1
+    alone = Pod(folder=stage.folder / "alone", parameters=first[0].parameters)
+    assert alone.run(document) == 0, alone.logs
+    assert alone.result("shp-image-digest") in digests
+
+
 def values_of(build: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a Build as Shipwright gives them to the parameters."""
     return {
@@ -359,7 +419,8 @@ def test_the_emitted_task_plays_with_a_spec_of_the_source(stage: Stage, kind: st
     (source / "build.yaml").write_text(
         yaml.safe_dump({"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": runtime}})
     )
-    document = yaml.safe_load(task(image=stage.tool) if kind == "task" else step_action(image=stage.tool))
+    make = task if kind == "task" else step_action
+    document = yaml.safe_load(make(image=stage.tool, artifacts=True))
     parameters = {"IMAGE": stage.name, "INSECURE": "true", "SPEC_FILE": "build.yaml"}
     if kind == "step-action":
         document["spec"]["steps"] = [{**document["spec"], "name": "runtime"}]
@@ -370,6 +431,29 @@ def test_the_emitted_task_plays_with_a_spec_of_the_source(stage: Stage, kind: st
     assert pod.result("IMAGE_DIGEST") == stage.open().manifest.digest
     assert pod.result("IMAGE_URL") == stage.name
     assert_runtime_image(stage)
+    labels = stage.open().config.labels
+    base = {"uri": stage.base.removesuffix(":1"), "digest": labels["org.opencontainers.image.base.digest"]}
+    image = {"uri": stage.name.removesuffix(":1"), "digest": stage.open().manifest.digest, "isBuildArtifact": "true"}
+    assert json.loads(str(pod.result("BASE_ARTIFACT_INPUTS"))) == base
+    assert json.loads(str(pod.result("IMAGE_ARTIFACT_OUTPUTS"))) == image
+    assert pod.result("BUILDER_ARTIFACT_INPUTS") is None  # all came from the source
+    artifacts = json.loads(str(pod.result("artifacts.json")))
+    assert artifacts["outputs"][0]["buildOutput"] is True
+    assert artifacts["outputs"][0]["values"][0]["digest"] == {"sha256": image["digest"].partition(":")[2]}
+    assert [item["name"] for item in artifacts["inputs"]] == ["base"]
+    assert artifacts["inputs"][0]["values"][0]["uri"].startswith("pkg:oci/small-base@sha256%3A")
+
+
+@pytest.mark.parametrize("kind", ["task", "step-action"])
+def test_a_failing_task_says_why_and_names_what_the_user_wrote(stage: Stage, kind: str) -> None:
+    document = yaml.safe_load(task(image=stage.tool) if kind == "task" else step_action(image=stage.tool))
+    if kind == "step-action":
+        document["spec"]["steps"] = [{**document["spec"], "name": "runtime"}]
+    pod = Pod(folder=stage.folder, parameters={"IMAGE": stage.name, "BASE_IMAGE": stage.base, "WORK_DIR": "www"})
+    assert pod.run(document) == 2, pod.logs
+    assert pod.result("ERROR_REASON") == "RuntimeSpecInvalid"
+    assert str(pod.result("ERROR_MESSAGE")).startswith("<parameter WORK_DIR>: spec.runtime.workDir: ")
+    assert pod.result("IMAGE_DIGEST") is None
 
 
 def test_a_spec_in_a_configmap_is_mounted(stage: Stage) -> None:
@@ -382,16 +466,24 @@ def test_a_spec_in_a_configmap_is_mounted(stage: Stage) -> None:
     assert_runtime_image(stage)
 
 
+RUNNING = (
+    "apiVersion: runtimeimg.dev/v1\nkind: Build\nspec: {runtime: {base: {image: 'REGISTRY/small-base:1'}, run: [a]}}"
+)
 FAILURES = {
     "missing-directory": ({"runtime-directories": ["/nowhere:/www"]}, "/nowhere"),
     "missing-base": ({"runtime-base-image": "127.0.0.1:1/none:1"}, "127.0.0.1:1"),
     "unknown-base": ({"runtime-base-image": "REGISTRY/none:1"}, "does not exist"),
-    "relative-path": ({"runtime-work-dir": "www"}, "not an absolute path"),
+    "relative-path": (
+        {"runtime-work-dir": "www"},
+        "<parameter runtime-work-dir>: spec.runtime.workDir: 'www' is not an",
+    ),
+    "workspace": ({"runtime-directories": ["$(workspace)/none:/www"]}, "<parameter runtime-directories, item 1>"),
     "invalid-spec": ({"runtime-spec": "apiVersion: runtimeimg.dev/v1\nkind: Build\nspec: {runtime: {bas: {}}}"}, "bas"),
-    "nothing": ({"runtime-spec": ""}, "nothing says what the runtime image is"),
+    "nothing": ({"runtime-spec": ""}, "set the parameter runtime-spec-file or runtime-spec"),
     "out-of-source": ({"runtime-spec-file": "../../etc/passwd"}, "leads out of the source"),
     "folder-as-image": ({"runtime-builder-image": "dir:/tekton"}, "is not in a registry"),
     "bare-separator": ({"runtime-directories": ["/a", "--", "/b"]}, "bare '--'"),
+    "run": ({"runtime-spec": RUNNING}, "amended for another builder (buildah"),
     "compression": ({"runtime-compression": "$(rm -rf /)"}, "--compression"),
 }
 
@@ -402,6 +494,7 @@ def test_a_failing_build_leaves_reason_and_message_and_no_image(stage: Stage, fa
     values = {key: value.replace("REGISTRY", stage.registry.host) if isinstance(value, str) else value
               for key, value in values.items()}  # fmt: skip
     document = strategy(stage, PUSHED, Amendment(spec=stage.spec(), redirect=True))
+    stage.folder.chmod(0o755)
     pod = Pod(folder=stage.folder, parameters=stage.system_parameters() | values, source=stage.folder)
     assert pod.run(document) not in {0, 125, 126, 127}, pod.logs
     reason, said = pod.result("shp-error-reason"), pod.result("shp-error-message")
@@ -422,3 +515,18 @@ def test_a_failing_dockerfile_step_and_a_failing_builder_leave_no_image(stage: S
         assert pod.run(document) != 0
         assert stage.registry.pushes(stage.repository) == []
         assert pod.result("shp-image-digest") is None
+        assert "/tekton" not in str(pod.result("shp-error-message"))
+
+
+def test_a_failure_in_the_step_of_another_builder_has_a_reason_too(stage: Stage, buildah: Amendment) -> None:
+    runtime = stage.runtime() | {"run": ["echo the last words; exit 7"]}
+    spec = to_json({"apiVersion": "runtimeimg.dev/v1", "kind": "Build", "spec": {"runtime": runtime}})
+    document = strategy(stage, LAYOUT, replace(buildah, spec=spec))
+    pod = Pod(folder=stage.folder, parameters=stage.system_parameters())
+    assert pod.run(document) not in {0, 125, 126, 127}, pod.logs
+    assert pod.logs[-1].startswith("runtime-build")
+    assert pod.result("shp-error-reason") == "RuntimeBuildFailed"
+    assert pod.result("shp-error-message") == (
+        "builder 'buildah' did not finish: see the log of the step runtime-build"
+    )
+    assert pod.result("shp-image-digest") is None

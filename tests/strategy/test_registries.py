@@ -191,7 +191,12 @@ HINTS: list[tuple[RuntimeimgError, bool, str | None]] = [
     (NoTlsError("x", hint="pass --plain-http h if you trust it"), False, "spec.output.insecure"),
     (NoTlsError("x"), True, "the parameter INSECURE"),
     (CertificateError("x"), False, "volume runtime-image-ca"),
-    (UsageError("x", hint="pass --builder docker, or drop the command"), False, "drop the command"),
+    (
+        UsageError("x", hint="pass --builder docker, buildkit or buildah, or drop the command"),
+        False,
+        "drop the command",
+    ),
+    (UsageError("x", hint="they share linux/amd64, linux/arm64"), False, "they share linux/amd64, linux/arm64"),
     (UsageError("x", hint="pass --builder docker"), False, None),
     (UsageError("x", hint="write source:destination"), False, "write source:destination"),
 ]
@@ -203,6 +208,7 @@ def test_hints_speak_of_the_pod(error: RuntimeimgError, upper: bool, hint: str |
     assert (error.hint is None) == (hint is None)
     assert (hint or "") in (error.hint or "")
     assert "--" not in (error.hint or "")
+    assert "buildkit" not in (error.hint or "")
     assert "docker" not in (error.hint or "").replace("dockerconfigjson", "")
 
 

@@ -174,3 +174,37 @@ def test_a_redirected_strategy_reads_its_own_results_elsewhere() -> None:
     taken = text.replace("keep the digest", "keep $(results.shp-image-digest.path)-builder")
     with pytest.raises(UsageError, match=r"mention .* already"):
         amend(taken, Amendment(spec=SPEC))
+
+
+IMPORTS = {
+    "buildkit": 'args: ["--import-cache=type=registry,ref=$(params.shp-output-image)"]',
+    "docker": 'args: ["build --cache-from $(params.shp-output-image) ."]',
+    "variable": """env: [{name: OUT, value: $(params.shp-output-image)}]
+    args: ['buildctl --import-cache=type=registry,ref=\\"${OUT}\\"']""",
+}
+STRATEGY = """\
+apiVersion: shipwright.io/v1beta1
+kind: BuildStrategy
+metadata: {name: b}
+spec:
+  steps:
+  - name: build
+    PLACE
+  - name: push
+    args: [--directory=DIRECTORY]
+"""
+
+
+@pytest.mark.parametrize("managed", [True, False])
+@pytest.mark.parametrize("name", IMPORTS)
+def test_a_cache_in_the_output_image_is_told_to_miss(name: str, managed: bool) -> None:
+    directory = "$(params.shp-output-directory)" if managed else "/x"
+    text = STRATEGY.replace("PLACE", IMPORTS[name]).replace("DIRECTORY", directory)
+    notes = amend(text, Amendment(spec=SPEC)).notes
+    (note,) = (note for note in notes if "cache" in note)
+    assert "(build)" in note
+    assert "ref=$(params.shp-output-image)-cache" in note
+    other = text.replace("import-cache", "output").replace("cache-from", "tag")
+    assert not any("cache" in note for note in amend(other, Amendment(spec=SPEC)).notes)
+    if not managed:  # the steps' image goes elsewhere, and their cache with it
+        assert not any("cache" in note for note in amend(text, Amendment(spec=SPEC, redirect=True)).notes)

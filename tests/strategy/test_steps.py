@@ -24,6 +24,7 @@ from runtimeimg.step import Inputs, Outcome, ResultFiles
 from runtimeimg.step.inputs import read_inputs
 from runtimeimg.step.planning import built_image, in_registry
 from runtimeimg.step.results import MAX_MESSAGE, message, reason
+from runtimeimg.strategy.parameters import Naming
 
 SPEC = (
     "apiVersion: runtimeimg.dev/v1\nkind: Build\nspec:\n  runtime:\n    base: {image: a}\n    env: {A: '1', B: '2'}\n"
@@ -58,6 +59,48 @@ def test_a_file_of_the_source_wins_over_text_and_text_over_a_mounted_file(tmp_pa
     assert read_inputs(texts)[0].spec.runtime.base == "a"
     files = Inputs(source=str(tmp_path), spec_file="file", spec_text=SPEC)
     assert read_inputs(files)[0].spec.runtime.base == "file"
+
+
+PLACES = {
+    "parameter": (
+        Inputs(spec_text=SPEC.replace("image: a", "imag: a")),
+        "<parameter runtime-spec>:5:12: spec.runtime.base",
+    ),
+    "upper": (Inputs(spec_text="a", naming=Naming(upper=True)), "<parameter SPEC>:1:1: "),
+    "work dir": (Inputs(spec_text=SPEC, work_dir="www"), "<parameter runtime-work-dir>: spec.runtime.workDir: "),
+    "directory": (
+        Inputs(base_image="b", directories=("/a", "b:c:d:e")),
+        "<parameter runtime-directories, item 2>: spec.runtime.directories[1]",
+    ),
+    "env": (Inputs(spec_text=SPEC, env=("A\nB=1",)), "<parameter runtime-env>: spec.runtime.env"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_wrong_is_found_where_the_user_wrote_it(name: str) -> None:
+    inputs, begin = PLACES[name]
+    with pytest.raises(SpecError) as raised:
+        read_inputs(inputs)
+    assert [str(problem)[: len(begin)] for problem in raised.value.problems] == [begin]
+
+
+def test_files_are_called_as_the_user_calls_them(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "web.yaml").write_text(SPEC.replace("image: a", "imag: a"))
+    with pytest.raises(SpecError, match=r"^deploy/web\.yaml:5:12: "):
+        read_inputs(Inputs(source=str(tmp_path), spec_file="deploy/web.yaml"))
+    with pytest.raises(SpecError, match=r"^<ConfigMap key web\.yaml>:5:12: "):
+        read_inputs(Inputs(mounted_spec=str(tmp_path / "deploy" / "web.yaml")))
+    with pytest.raises(NotFoundError, match=r"^spec-file 'none' does not exist in the source"):
+        read_inputs(Inputs(source=str(tmp_path), spec_file="none"))
+    with pytest.raises(NotFoundError, match="ConfigMap of the spec has no key 'none'"):
+        read_inputs(Inputs(mounted_spec=str(tmp_path / "none")))
+    given = Inputs(mounted_spec=str(tmp_path / "ok.yaml"), directories=("/x",), env=("B=3",))
+    (tmp_path / "ok.yaml").write_text(SPEC)
+    loaded, _ = read_inputs(given)
+    assert loaded.place("spec.runtime.directories[0]").startswith("<parameter runtime-directories, item 1>: ")
+    assert loaded.place("spec.runtime.env.B").startswith("<parameter runtime-env>: ")
+    assert loaded.place("spec.runtime.env.A").startswith("<ConfigMap key ok.yaml>:6:")
 
 
 def test_a_spec_file_that_leads_out_of_the_source_is_refused(tmp_path: Path) -> None:
