@@ -1,16 +1,15 @@
-"""Layers of registries kept on this machine: a layer that held something wanted is downloaded once.
+"""Layers of registries kept on this machine: each is downloaded once, by whatever build it was read first.
 
-What holds nothing wanted is told by its table of contents from then on, and layers in files and Engines are here
-already: neither is kept. Without a cache a layer is kept for this build alone, where a symlink in it leads to what
-may have come before it and so has to be looked for again. A kept blob is verified each time that it is read; a damaged
-one is fetched again.
+That also goes for those that held nothing wanted, as another service may be made from the same builder image. Layers in
+files and Engines are here already and not kept. Without a cache a layer is kept for this build alone, where a symlink
+in it leads to what may have come before it and so has to be looked for again. A kept blob is verified each time that it
+is read; a damaged one is fetched again.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum, auto
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,16 +27,8 @@ if TYPE_CHECKING:
     from runtimeimg.compose.reading import LayerRef
 
 
-class Held(Enum):
-    """What was found in a layer: nothing wanted, something, or a wanted symlink that may lead to what came before."""
-
-    NOTHING = auto()
-    WANTED = auto()
-    LINKED = auto()
-
-
-Take = Callable[[Iterator[bytes]], Held]
-"""Reads the pieces of a blob to their end and tells what it held."""
+Take = Callable[[Iterator[bytes]], bool]
+"""Reads the pieces of a blob to their end and tells whether a wanted symlink in it may lead to what came before."""
 
 
 class Blobs:
@@ -57,21 +48,18 @@ class Blobs:
         path = self._folder / f"blob-{ref.layer.descriptor.digest.encoded}"
         if self._from_file(ref.layer, path, take):
             return
-        held = once_more(lambda: self._fetch(ref.layer, path, take))
-        if self._cache is not None or held is not Held.LINKED:
-            path.unlink(missing_ok=True)
+        once_more(lambda: self._fetch(ref.layer, path, take))
 
-    def _fetch(self, layer: Layer, path: Path, take: Take) -> Held:
+    def _fetch(self, layer: Layer, path: Path, take: Take) -> None:
         whole = _Copy(path)
-        held = Held.NOTHING
+        linked = False
         try:
-            held = take(whole.of(raw_pieces(layer.open())))
+            linked = take(whole.of(raw_pieces(layer.open())))
+            if self._cache is not None and whole.is_whole:
+                self._cache.take_in("blob", layer.descriptor.digest.encoded, path)
         finally:
-            if held is Held.NOTHING or not whole.is_whole:
+            if self._cache is not None or not linked or not whole.is_whole:
                 path.unlink(missing_ok=True)
-        if self._cache is not None and held is not Held.NOTHING and whole.is_whole:
-            self._cache.take_in("blob", layer.descriptor.digest.encoded, path)
-        return held
 
     def _from_file(self, layer: Layer, path: Path, take: Take) -> bool:
         """Read a layer that is kept, from the cache by a second name; tell whether it is there and whole."""

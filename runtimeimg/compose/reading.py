@@ -28,7 +28,7 @@ from typing import Self
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
-from runtimeimg.compose.blobs import Blobs, Held
+from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image import Layer
@@ -176,7 +176,7 @@ class Reader:
         self.account.add(cache_hits=1)
         return True
 
-    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef, Iterator[bytes]], Held]) -> None:
+    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef, Iterator[bytes]], bool]) -> None:
         if not refs:
             return
         blobs = Blobs(self.cache, self.folder, self.account)
@@ -190,7 +190,7 @@ class Reader:
                     pool.shutdown(cancel_futures=True)
                     raise
 
-    def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> Held:
+    def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
         linked = False
         wants = keep.wants if keep is not None else None
         with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
@@ -207,11 +207,9 @@ class Reader:
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
             self.cache.put("toc", ref.key.partition(":")[2], toc.to_bytes())
-        if linked:
-            return Held.LINKED
-        return Held.WANTED if spool.taken else Held.NOTHING
+        return linked
 
-    def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> Held:
+    def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> bool:
         """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more."""
         left = sum(flags)
         with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
@@ -227,7 +225,7 @@ class Reader:
             if left:
                 raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=_PRUNE)
             self._adopt(ref.key, spool)
-        return Held.WANTED
+        return False
 
     def _adopt(self, key: str, spool: _Spool) -> None:
         with self._lock:
@@ -315,11 +313,6 @@ class _Spool:
             else:
                 write(view)
             self._at += len(view)
-
-    @property
-    def taken(self) -> int:
-        """How many entries were taken."""
-        return len(self._indexes)
 
     def keep(self) -> _Taken:
         """Return what was taken, in a file that stays open."""

@@ -145,9 +145,13 @@ def test_a_layer_that_held_something_is_downloaded_once(built, fat, tmp_path):
     assert Cache(tmp_path / "cache").info().files["blob"] == 3
 
 
-def test_a_layer_that_held_nothing_is_not_kept(built, tmp_path):
-    built(registry_layer(file("etc/x")))
-    assert Cache(tmp_path / "cache").info().files["blob"] == 1
+def test_another_service_of_the_same_builder_image_downloads_nothing(compose, fat, tmp_path):
+    other = registry_layer(file("etc/x", b"x"))
+    composer = compose(base=BASE, builder=image("builder", fat, other))
+    for source, found in (("/app", {b"t/module": b"module"}), ("/etc", {b"t/x": b"x"})):
+        with composer.build(plan([(source, "/t")]), cache_dir=tmp_path / "cache") as made:
+            assert contents(made.layers[-1]) == found
+    assert (fat.opened, other.opened) == (1, 1)
 
 
 def test_layers_of_this_machine_are_not_kept(built, fat, tmp_path):
