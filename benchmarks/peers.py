@@ -30,6 +30,15 @@ class Sample:
     moved: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What is built: tags of the builder image and base in the benchmark's repositories, and what is copied."""
+
+    builder: str = "1"
+    base: str = "1"
+    directories: str = "/app"
+
+
 class Tool:
     """A tool with a folder for its state; a context, so that what it starts is stopped."""
 
@@ -42,9 +51,9 @@ class Tool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         pass
 
-    def build(self, builder: str, target: str) -> Sample:
-        """Build the runtime image from the builder image `builder` and push it as `target`."""
-        commands, environment = self.commands(builder, target), self.environment()
+    def build(self, scene: Scene, target: str) -> Sample:
+        """Build the runtime image of a scene and push it as `target`."""
+        commands, environment = self.commands(scene, target), self.environment()
         os.sync()  # what the tool before has written or removed is not this one's to wait for
         time.sleep(SETTLE)
         began = time.perf_counter()
@@ -53,7 +62,7 @@ class Tool:
         peaks += [resident(pid) for pid in descendants(os.getpid())]
         return Sample(seconds=seconds, peak_mib=max(peaks), moved=self.moved())
 
-    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+    def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
         """The commands of one build."""
         raise NotImplementedError
 
@@ -65,11 +74,19 @@ class Tool:
         """What the last build moved, where the tool says so."""
         return {}
 
-    def context(self, builder: str) -> Path:
+    def spec(self, scene: Scene) -> Path:
+        """The spec of a scene."""
+        text = (ROOT / "benchmarks" / "build.yaml").read_text()
+        text = text.replace("builder:1", f"builder:{scene.builder}").replace("base:1", f"base:{scene.base}")
+        path = self.folder / "build.yaml"
+        path.write_text(text.replace("directories: [/app]", f"directories: [{scene.directories}]"))
+        return path
+
+    def context(self, scene: Scene) -> Path:
         """A folder with the Dockerfile.runtime alone."""
         folder = self.folder / "context"
         folder.mkdir(exist_ok=True)
-        render = [sys.executable, "-m", "runtimeimg", "render", "benchmarks/build.yaml", "--builder-image", builder]
+        render = [sys.executable, "-m", "runtimeimg", "render", str(self.spec(scene))]
         text = subprocess.run(render, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         (folder / "Dockerfile.runtime").write_text(text)
         return folder
@@ -78,15 +95,11 @@ class Tool:
 class Native(Tool):
     """runtimeimg's own builder."""
 
-    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+    def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
         """Build and push in one."""
-        command = [sys.executable, "-m", "runtimeimg", "build", str(self.spec())]
-        command += ["--builder", "native", "--builder-image", f"docker://{builder}", "-t", target, "--push"]
+        command = [sys.executable, "-m", "runtimeimg", "build", str(self.spec(scene))]
+        command += ["--builder", "native", "-t", target, "--push"]
         return [[*command, "--progress", "quiet", "--metadata-file", str(self.folder / "metadata.json")]]
-
-    def spec(self) -> Path:
-        """The spec to build."""
-        return ROOT / "benchmarks" / "build.yaml"
 
     def environment(self) -> dict[str, str]:
         """A cache of its own, and Python as it is installed."""
@@ -97,16 +110,6 @@ class Native(Tool):
         """The account of the build."""
         moved: Mapping[str, int] = json.loads((self.folder / "metadata.json").read_text())["moved"]
         return moved
-
-
-class NativeApart(Native):
-    """The same on a base that the builder image was not made of."""
-
-    def spec(self) -> Path:
-        """The spec with the other base."""
-        path = self.folder / "build.yaml"
-        path.write_text(super().spec().read_text().replace("benchmark/base:1", "benchmark/base:apart"))
-        return path
 
 
 class Docker(Tool):
@@ -137,9 +140,9 @@ class Docker(Tool):
         subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
         unmount_below(self.folder)
 
-    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+    def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
         """Build and push."""
-        context = str(self.context(builder))
+        context = str(self.context(scene))
         # The client of Debian's docker.io has BuildKit built in; a newer one on PATH may not.
         client = ["/usr/bin/docker", "-H", self.socket]
         build = [*client, "build", "--quiet", "-t", target, "-f", f"{context}/Dockerfile.runtime", context]
@@ -159,9 +162,9 @@ class BuildKit(Docker):
 class Buildah(Tool):
     """buildah, with a storage of its own."""
 
-    def commands(self, builder: str, target: str) -> Sequence[Sequence[str]]:
+    def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
         """Build and push."""
-        context = str(self.context(builder))
+        context = str(self.context(scene))
         buildah = ["buildah", "--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
         buildah += ["--storage-driver", "overlay"]
         build = [

@@ -4,8 +4,8 @@ One command, as root on Debian (services are started by `scripts/services with`)
 
     make bench
 
-It builds a real builder image and a base, pushes both to the local registry, and then times every tool with nothing
-cached (each run has an Engine or storage of its own, empty), and again with only the builder's top layer changed.
+It builds a real builder image and a base, pushes both to the local registry, and then times every tool in each of the
+scenes below, one after the other; each run has an Engine or storage of its own, empty at first.
 The floor is what one core needs to gunzip and hash the builder's layers and to hash and compress the new layer,
 measured in the same run. Ratios are of medians of this run.
 """
@@ -27,11 +27,18 @@ ROOT = Path(__file__).parent.parent
 REGISTRY = "127.0.0.1:5000"
 TOOLS = {
     "native": peers.Native,
-    "native-apart": peers.NativeApart,
     "docker": peers.Docker,
     "buildkit": peers.BuildKit,
     "buildah": peers.Buildah,
 }
+SCENES = {
+    "cold": peers.Scene(),
+    "unchanged": peers.Scene(),
+    "top layer changed": peers.Scene(builder="2"),
+    "base changed": peers.Scene(builder="2", base="apart"),
+    "other service": peers.Scene(builder="2", base="apart", directories="/usr/share/nodejs"),
+}
+"""In the order in which they are built."""
 
 
 def prepare() -> None:
@@ -58,17 +65,14 @@ def prepare() -> None:
 
 def measure(names: list[str], runs: int) -> dict[str, dict[str, list[peers.Sample]]]:
     """Time every tool `runs` times, in turn, so that a change of the machine's speed touches all of them."""
-    samples: dict[str, dict[str, list[peers.Sample]]] = {
-        name: {"cold": [], "changed": [], "unchanged": []} for name in names
-    }
+    samples: dict[str, dict[str, list[peers.Sample]]] = {name: {scene: [] for scene in SCENES} for name in names}
     for number in range(runs):
         for name in names:
             with tempfile.TemporaryDirectory(prefix="runtimeimg-bench-") as folder, TOOLS[name](Path(folder)) as tool:
                 target = f"{REGISTRY}/benchmark/out-{name}-{Path(folder).name.lower()}"
-                samples[name]["cold"].append(tool.build(f"{REGISTRY}/benchmark/builder:1", f"{target}:1"))
-                samples[name]["unchanged"].append(tool.build(f"{REGISTRY}/benchmark/builder:1", f"{target}:1"))
-                samples[name]["changed"].append(tool.build(f"{REGISTRY}/benchmark/builder:2", f"{target}:2"))
-            print(f"run {number + 1}: {name} {samples[name]['cold'][-1].seconds:.2f} s", file=sys.stderr)
+                for at, (scene, what) in enumerate(SCENES.items()):
+                    samples[name][scene].append(tool.build(what, f"{target}:{max(at, 1)}"))
+            print(f"run {number + 1}: {name} {samples[name]['cold'][-1].seconds:.2f} s cold", file=sys.stderr)
     return samples
 
 
@@ -80,22 +84,16 @@ def median(samples: list[peers.Sample], what: str) -> float:
 def table(samples: dict[str, dict[str, list[peers.Sample]]], lowest: float) -> str:
     """The result as Markdown."""
     lines = [
-        "| builder | cold s | ratio | peak MiB | builder's top layer changed s | ratio | unchanged s |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| builder | peak MiB, cold | {' | '.join(f'{scene}, s | ratio' for scene in SCENES)} |",
+        f"| --- | --- |{' --- | --- |' * len(SCENES)}",
     ]
     native = samples.get("native")
     for name, cases in samples.items():
-        cold, changed, unchanged = (median(cases[case], "seconds") for case in ("cold", "changed", "unchanged"))
-        ratios = ["", ""]
-        if native:
-            ratios = [
-                f"{cold / median(native['cold'], 'seconds'):.1f}",
-                f"{changed / median(native['changed'], 'seconds'):.1f}",
-            ]
-        peak = median(cases["cold"], "peak_mib")
-        lines.append(
-            f"| {name} | {cold:.2f} | {ratios[0]} | {peak:.0f} | {changed:.2f} | {ratios[1]} | {unchanged:.2f} |"
-        )
+        cells = [name, f"{median(cases['cold'], 'peak_mib'):.0f}"]
+        for scene, several in cases.items():
+            seconds = median(several, "seconds")
+            cells += [f"{seconds:.2f}", f"{seconds / median(native[scene], 'seconds'):.1f}" if native else ""]
+        lines.append(f"| {' | '.join(cells)} |")
     if native:
         ratio = median(native["cold"], "seconds") / lowest
         lines.append(f"\nfloor: {lowest:.2f} s of one core; native cold is {ratio:.2f} times that")
