@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.native import NativeBuilder
 from runtimeimg.cache import KINDS, Cache
-from runtimeimg.image import Origin
+from runtimeimg.compose import grouping
+from runtimeimg.image import Origin, compress
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions
 
@@ -32,6 +33,8 @@ COPIES = [
     ("/passwd", "/etc/passwd"),
     ("/s/*", "/f/", "app:app"),
 ]
+
+OPTIONS = ({}, {"layers": "copy"}, {"layers": "one"}, {"link": "true"}, {"compression": "zstd"})
 
 
 def layer(items):
@@ -64,7 +67,9 @@ def builds(draw):
     if draw(st.booleans()) and copies:
         other = replace(made.copies[0], image=Location.parse("same"))
         made = replace(made, copies=(other, *made.copies[1:]))
-    options = draw(st.sampled_from(({}, {"layers": "copy"}, {"link": "true"}, {"compression": "zstd"})))
+    options = draw(
+        st.sampled_from(({}, {"layers": "copy"}, {"layers": "one"}, {"link": "true"}, {"compression": "zstd"}))
+    )
     return made, options, draw(st.sampled_from((None, 1000)))
 
 
@@ -104,16 +109,24 @@ def lose(cache, how, number):
 
 
 @settings(
-    max_examples=max(200, settings.default.max_examples // 10),
+    max_examples=max(300, settings.default.max_examples // 10),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(several=st.lists(st.tuples(builds(), LOSSES, LOSSES), min_size=2, max_size=4))
-def test_cold_warm_and_pruned_builds_have_one_digest(monkeypatch, tmp_path_factory, several):
+@given(
+    several=st.lists(st.tuples(builds(), LOSSES, LOSSES), min_size=2, max_size=4),
+    workers=st.permutations((1, 2, 8)),
+    least=st.sampled_from((0, 600, grouping.LEAST)),
+)
+def test_cold_warm_and_pruned_builds_have_one_digest(monkeypatch, tmp_path_factory, several, workers, least):
+    """With any number of threads, and with layers that are joined and that are not."""
     images = known()
+    monkeypatch.setattr(grouping, "LEAST", least)
     monkeypatch.setattr("runtimeimg.builders.native.open_one", lambda location, *_: images[str(location)])
     cache = Cache(tmp_path_factory.mktemp("cache"))
+    monkeypatch.setattr(compress, "_WORKERS", workers[0])
     cold = [outcome(*one, None) for one, _, _ in several]
     for turn in (1, 2):
+        monkeypatch.setattr(compress, "_WORKERS", workers[turn])
         for number, item in enumerate(several):
             assert outcome(*item[0], cache.root) == cold[number]
             lose(cache, *item[turn])
