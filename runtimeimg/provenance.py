@@ -220,9 +220,11 @@ class _Repository:
             files[layer.media_type] = read_all(blobs.open_blob(layer), _MAX_FILE, "provenance")
         if DOCKERFILE_TYPE not in files or PLAN_TYPE not in files:
             raise InvalidDocumentError(f"provenance {digest} lacks the Dockerfile or the plan")
-        return Provenance(
-            dockerfile=files[DOCKERFILE_TYPE].decode("utf-8", "replace"), plan=load_json(files[PLAN_TYPE], "plan")
-        )
+        plan = load_json(files[PLAN_TYPE], f"plan of provenance {digest}")
+        images = plan.get("images", [])
+        if not isinstance(images, list) or not all(isinstance(item, Mapping) for item in images):
+            raise InvalidDocumentError(f"plan of provenance {digest}: 'images' is not a list of objects")
+        return Provenance(dockerfile=files[DOCKERFILE_TYPE].decode("utf-8", "replace"), plan=plan)
 
     def _fallback(self, tag: str) -> tuple[Descriptor, ...]:
         try:

@@ -84,7 +84,7 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
     with Reader(cache=cache, account=request.stores.account, folder=folder) as reader:
         inputs, images = _inputs(request, opened, reader)
         key = results.key_of(inputs, settings) if cache else None
-        composed = results.restore(cache, key, folder) if cache and key else None
+        composed = results.restore(cache, key, folder, len(lines(inputs.plan)) - 1) if cache and key else None
         if composed is None:
             composed = compose(inputs, settings, reader, folder)
             if cache and key:

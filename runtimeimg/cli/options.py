@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runtimeimg.cli.completion import images, specs
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
+from runtimeimg.errors import InvalidDocumentError, UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.plan import Facts
@@ -88,21 +88,18 @@ def _check_files(authfile: Path | None, ca_file: Path | None) -> None:
     """Refuse files that are not what they are given as, whether or not a registry will be asked."""
     import ssl
 
+    from runtimeimg.budgets import MAX_DOCUMENT
+    from runtimeimg.hostfile import open_file, read_file
     from runtimeimg.oci.documents import load_json
 
     try:
         if authfile is not None:
-            load_json(authfile.read_bytes(), f"--authfile '{authfile}'")
+            load_json(read_file(authfile, MAX_DOCUMENT, "--authfile"), f"--authfile '{authfile}'")
         if ca_file is not None:
+            open_file(ca_file, "--ca-file").close()  # OpenSSL would wait for a pipe
             ssl.create_default_context(cafile=ca_file)
-    except FileNotFoundError:
-        name = f"--authfile '{authfile}'" if authfile and not authfile.exists() else f"--ca-file '{ca_file}'"
-        raise NotFoundError(f"{name} does not exist") from None
     except ssl.SSLError:
         raise InvalidDocumentError(f"--ca-file '{ca_file}' holds no certificate in PEM") from None
-    except OSError as error:
-        name = f"file '{error.filename or ca_file}'"
-        raise UsageError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 spec_argument = click.argument("spec", default=DEFAULT_SPEC, metavar="[SPEC]", shell_complete=specs)

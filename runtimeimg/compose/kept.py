@@ -11,9 +11,14 @@ from runtimeimg.cache import Cache
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest
+from runtimeimg.oci.mediatypes import is_layer
 
 RELEASE = (3, __version__)
 """What changes with each release: nothing is taken from the cache that another one made."""
+
+
+ODD = (KeyError, TypeError, ValueError, AttributeError, RecursionError, InvalidDocumentError)
+"""What comes of reading something that is not of our making."""
 
 
 def take_in(cache: Cache, layer: FileLayer) -> dict[str, Any]:
@@ -25,7 +30,9 @@ def take_in(cache: Cache, layer: FileLayer) -> dict[str, Any]:
 def take_out(cache: Cache, record: dict[str, Any], path: Path) -> FileLayer | None:
     """Return a kept layer by a second name of its file, None when it is gone; its bytes are verified when read."""
     descriptor = Descriptor.from_json(record["descriptor"])
-    if not cache.link_out("layer", descriptor.digest.encoded, descriptor.size, path):
+    if not is_layer(descriptor.media_type) or not cache.link_out(
+        "layer", descriptor.digest.encoded, descriptor.size, path
+    ):
         return None
     return FileLayer(descriptor=descriptor, diff_id=Digest.parse(record["diffId"]), path=path)
 
@@ -37,7 +44,7 @@ def find(cache: Cache | None, key: str | None, path: Path) -> FileLayer | None:
         return None
     try:
         return take_out(cache, json.loads(data), path)
-    except (KeyError, TypeError, ValueError, InvalidDocumentError):
+    except ODD:
         return None  # not of our making
 
 

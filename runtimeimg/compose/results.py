@@ -45,22 +45,30 @@ def key_of(inputs: Inputs, settings: Settings) -> str | None:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-def restore(cache: Cache, key: str, folder: Path) -> tuple[Composed, ...] | None:
-    """Return the layers kept under `key`, as files in `folder`; None when one of them is gone."""
+def restore(cache: Cache, key: str, folder: Path, most: int) -> tuple[Composed, ...] | None:
+    """Return the layers kept under `key`, as files in `folder`; None when one of them is gone.
+
+    `most` is the number of the last step that there is.
+    """
     data = cache.get("result", key)
     if data is None:
         return None
     composed: list[Composed] = []
-    for number, item in enumerate(json.loads(data)):
-        path = folder / f"layer-{number}"
-        layer = kept.take_out(cache, item, path)
-        if layer is None:
-            # The others are second names of files of the cache, which nobody may write to.
-            for before in composed:
-                before.layer.path.unlink()
-            return None
-        composed.append(Composed(layer=layer, steps=tuple(item["steps"])))
-    return tuple(composed)
+    try:
+        items = json.loads(data)
+        for number, item in enumerate(items):
+            layer, steps = kept.take_out(cache, item, folder / f"layer-{number}"), item["steps"]
+            if layer is None or not steps or not all(type(step) is int and 0 <= step <= most for step in steps):
+                break
+            composed.append(Composed(layer=layer, steps=tuple(steps)))
+        else:
+            if isinstance(items, list):
+                return tuple(composed)
+    except kept.ODD:
+        pass  # not of our making
+    for path in folder.glob("layer-*"):
+        path.unlink()  # second names of files of the cache, which nobody may write to
+    return None
 
 
 def keep(cache: Cache, key: str, composed: Sequence[Composed]) -> None:

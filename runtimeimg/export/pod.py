@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runtimeimg.errors import UsageError
+from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.export.documents import base_name, dns_label, dump, literal, literals, volume_names
 from runtimeimg.run.plan import RunPlan
 from runtimeimg.run.ports import Publish
@@ -139,7 +139,9 @@ def _security(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]
     to others: it may well need them to change owners or to become somebody else.
     """
     name = plan.user.partition(":")[0]
-    number = int(name) if name.isascii() and name.isdecimal() else uid
+    if name.isdecimal() and not re.fullmatch(r"[0-9]{1,10}", name):
+        raise InvalidDocumentError(f"user {name[:40]!r} of the image is no number that a user can have")
+    number = int(name) if name.isdecimal() else uid
     security: dict[str, Any] = {}
     if number:
         security["runAsNonRoot"] = True

@@ -51,11 +51,16 @@ class Toc:
         import msgpack
 
         module = zstd()
-        for chunk in self._chunks:
-            unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=budgets.MAX_TABLE)
-            unpacker.feed(module.decompress(chunk))
-            for row in unpacker:
-                yield (row[0], intern(row[1]), *row[2:])
+        try:
+            for chunk in self._chunks:
+                unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=budgets.MAX_TABLE)
+                unpacker.feed(module.decompress(chunk))
+                for row in unpacker:
+                    yield (row[0], intern(row[1]), *row[2:])
+        except (module.ZstdError, msgpack.UnpackException, ValueError, TypeError, IndexError) as error:
+            raise InvalidDocumentError(
+                "a table of contents in the cache is not one of ours", hint="empty it: runtimeimg cache prune"
+            ) from error
 
     def to_bytes(self) -> bytes:
         """Return the table for keeping."""

@@ -11,6 +11,7 @@ from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.oci.digest import Digest
 from runtimeimg.oci.platform import Platform
 
+_LARGEST = 2**63 - 1  # descriptor.md: an int64
 _KNOWN = ("mediaType", "digest", "size", "platform", "annotations")
 
 
@@ -33,7 +34,7 @@ class Descriptor:
         media_type, size, annotations = data.get("mediaType"), data.get("size"), data.get("annotations") or {}
         if not isinstance(media_type, str):
             raise InvalidDocumentError("descriptor has no mediaType")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST:
             raise InvalidDocumentError(f"descriptor size {str(size)[:40]!r} is not a number of bytes")
         if not isinstance(annotations, Mapping) or not all(isinstance(v, str) for v in annotations.values()):
             raise InvalidDocumentError("descriptor annotations are not a map of strings")

@@ -7,6 +7,7 @@ only the changed fields replaced, so fields unknown here survive.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,9 +33,21 @@ def parse_json(raw: bytes, what: str) -> Any:
     if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > MAX_JSON_VALUES:
         raise InvalidDocumentError(f"{what} holds more than {MAX_JSON_VALUES} values")
     try:
-        return json.loads(raw)
+        return json.loads(raw, parse_constant=_no_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise InvalidDocumentError(f"{what} is not valid JSON: {error}") from None
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _number(text: str) -> float:
+    """Return a number with a fraction or an exponent; none that is too large, which would not be written as JSON."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"number {text[:40]} is too large")
+    return value
 
 
 def load_json(raw: bytes, what: str) -> dict[str, Any]:
@@ -241,6 +254,14 @@ class Index(Document):
         return cls(dump_json(data), mediatypes.OCI_INDEX)
 
 
+def declared_type(data: Mapping[str, Any], what: str) -> str | None:
+    """Return the mediaType that a document says of itself, None when it says none."""
+    declared = data.get("mediaType")
+    if declared is not None and not isinstance(declared, str):
+        raise InvalidDocumentError(f"mediaType of the {what} is not a string")
+    return declared or None
+
+
 def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Index:
     """Return the manifest or index that `raw` holds.
 
@@ -248,7 +269,7 @@ def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Inde
     when both are there and differ the document is refused (manifest.md: "MUST match").
     """
     data = load_json(raw, "manifest")
-    declared = data.get("mediaType")
+    declared = declared_type(data, "manifest")
     if declared is not None and media_type and declared != media_type:
         raise InvalidDocumentError(f"manifest says it is {str(declared)[:80]!r} but was given as {media_type!r}")
     kind = declared or media_type

@@ -21,6 +21,8 @@ from runtimeimg.spec.yamltext import Scalar
 MAX_NODES = 100_000
 """Nodes of a document, each alias counted as what it stands for."""
 MAX_DEPTH = 64
+MAX_DOCUMENTS = 1_000
+"""Documents of a file, empty ones too."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
@@ -165,12 +167,16 @@ class _Composer:
         self._stack: list[_Frame] = []
         self._anchors: dict[str, Node | None] = {}
         self._count = 0
+        self._begun = 0
         self._at = (0, 0)
 
     def feed(self, event: yaml.Event) -> None:
         """Take the next event of the parser."""
         self._at = _start(event)
         if isinstance(event, yaml.DocumentStartEvent):
+            self._begun += 1
+            if self._begun > MAX_DOCUMENTS:
+                raise self._fatal(f"holds more than {MAX_DOCUMENTS:,} documents")
             self._anchors.clear()
             self.problems = []
             self._count = 0

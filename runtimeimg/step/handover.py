@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.builders.context import copy_out, find_sources
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError, UsageError
+from runtimeimg.hostfile import read_file
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.oci import Digest, Location, Platform
 from runtimeimg.oci.documents import load_json
@@ -73,19 +75,19 @@ def hand_over(prepared: Prepared, work: Path, stores: StoreOptions) -> None:
 def take_over(work: Path, stores: StoreOptions) -> Prepared:
     """Return the plan that `hand_over` left, its images by the digests they had then."""
     try:
-        state = load_json((work / _STATE).read_bytes(), "the work of the step before")
-    except FileNotFoundError:
+        state = load_json(read_file(work / _STATE, MAX_DOCUMENT), "the work of the step before")
+    except NotFoundError:
         raise NotFoundError(
             f"folder '{work}' holds nothing of a step before", hint="run `step dockerfile` first"
         ) from None
-    loaded = load_spec_text(dump(state.get("document")).encode(), "<step.json>")
-    builder = state.get("builder")
-    found = Location.parse(builder) if isinstance(builder, str) else None
-    facts = Facts(builder_image=builder, output_images=tuple(state.get("outputs") or ()))
-    plan = in_registry(resolve(loaded.spec, facts), found)
-    digests = state.get("digests")
-    if not isinstance(digests, dict):
+    builder, outputs, digests = state.get("builder"), state.get("outputs") or [], state.get("digests")
+    named = isinstance(outputs, list) and all(isinstance(name, str) for name in (*outputs, builder or ""))
+    if not named or not isinstance(digests, dict) or not isinstance(state.get("document"), dict):
         raise InvalidDocumentError(f"'{work / _STATE}' is not what a step left")
+    loaded = load_spec_text(dump(state["document"]).encode(), "<step.json>")
+    found = Location.parse(builder) if isinstance(builder, str) else None
+    facts = Facts(builder_image=builder, output_images=tuple(outputs))
+    plan = in_registry(resolve(loaded.spec, facts), found)
     known = {str(name): Digest.parse(digest) for name, digest in digests.items()}
     return Prepared(
         loaded=loaded,

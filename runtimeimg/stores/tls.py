@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtimeimg.errors import UsageError
+from runtimeimg.hostfile import open_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ def quiet_unverified() -> None:
 
 
 def _load_authority(context: ssl.SSLContext, path: Path) -> None:
+    open_file(path, "file").close()  # OpenSSL would wait for a pipe
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
@@ -66,6 +68,7 @@ def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     for path in (certificate, key):
         if not path.exists():
             raise UsageError(f"file '{path}' does not exist", hint="a client's certificate and its key come in pairs")
+        open_file(path, "file").close()
     try:
         # A password would be asked for on the terminal.
         context.load_cert_chain(certificate, key, password="")

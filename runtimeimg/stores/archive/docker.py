@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from runtimeimg.image import Image, Layer, Origin
 from runtimeimg.image.decompress import Unfolded, raw_pieces, sniff
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Reference
+from runtimeimg.oci.documents import parse_json
 from runtimeimg.oci.mediatypes import OCI_CONFIG, layer_compression, oci_layer
 from runtimeimg.stores.archive.index import Member, TarIndex
 from runtimeimg.stores.opening import MAX_ENTRIES, MAX_LAYERS
@@ -129,10 +129,7 @@ def _unpacked(layer: Layer, path: Path) -> Layer:
 
 
 def _entries(index: TarIndex) -> list[dict[str, Any]]:
-    try:
-        data = json.loads(index.read("manifest.json"))
-    except (ValueError, RecursionError):
-        raise InvalidDocumentError(f"archive '{index.path}': manifest.json is not valid JSON") from None
+    data = parse_json(index.read("manifest.json"), f"archive '{index.path}': manifest.json")
     if not isinstance(data, list) or len(data) > MAX_ENTRIES or not all(isinstance(item, dict) for item in data):
         raise InvalidDocumentError(f"archive '{index.path}': manifest.json is not a list of images")
     return data

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtimeimg.errors import InvalidDocumentError, NotFoundError
+from runtimeimg.budgets import MAX_DOCUMENT
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError
+from runtimeimg.hostfile import read_file
 from runtimeimg.oci.documents import load_json
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -95,19 +97,20 @@ def _current_context(folder: Path | None) -> str:
     if folder is None or not (folder / "config.json").is_file():
         return ""
     # A settings file that is no JSON is the business of whoever needs its logins; it names no context.
-    with contextlib.suppress(InvalidDocumentError, OSError):
-        name = load_json((folder / "config.json").read_bytes(), "docker's config.json").get("currentContext")
+    with contextlib.suppress(RuntimeimgError):
+        raw = read_file(folder / "config.json", MAX_DOCUMENT)
+        name = load_json(raw, "docker's config.json").get("currentContext")
         return name if isinstance(name, str) else ""
     return ""
 
 
 def _context_address(folder: Path, name: str) -> Address:
     """Read a context as the docker command keeps it: contexts/meta/SHA256/meta.json, keys under contexts/tls."""
-    key = hashlib.sha256(name.encode()).hexdigest()
+    key = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     path = folder / "contexts" / "meta" / key / "meta.json"
     try:
-        raw = path.read_bytes()
-    except OSError:
+        raw = read_file(path, MAX_DOCUMENT)
+    except NotFoundError:
         raise NotFoundError(f"docker context '{name}' does not exist", hint="see 'docker context ls'") from None
     endpoint = load_json(raw, f"docker context '{name}'").get("Endpoints", {})
     endpoint = endpoint.get("docker") if isinstance(endpoint, Mapping) else None

@@ -13,6 +13,7 @@ from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.hostfile import open_file
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Index, Location, Reference
+from runtimeimg.oci.documents import declared_type
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, contents
@@ -132,7 +133,7 @@ def parse_index(raw: bytes, where: str) -> Index:
     """Return the index that `raw` holds, or raise InvalidDocumentError naming `where`."""
     index = Index(raw, OCI_INDEX)
     try:
-        known = index.data.get("mediaType", OCI_INDEX) in INDEXES and index.manifests is not None
+        known = (declared_type(index.data, "index") or OCI_INDEX) in INDEXES and index.manifests is not None
     except InvalidDocumentError as error:
         raise InvalidDocumentError(f"'{where}': {error.message}") from error
     if not known:

@@ -9,6 +9,7 @@ a login.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,9 @@ def _from_file(
         raise InvalidDocumentError(f"login file '{source}': 'auths' and 'credHelpers' must be objects")
     hosts = _HUB_KEYS if registry == "docker.io" else (registry,)
     helper = next((helpers[host] for host in hosts if host in helpers), store)
-    if helper and (login := _from_helper(str(helper), registry, source, environ)) is not None:
+    if not isinstance(helper or "", str):
+        raise InvalidDocumentError(f"login file '{source}': the name of a credential helper is not a string")
+    if helper and (login := _from_helper(helper, registry, source, environ)) is not None:
         return login
     for key in _keys(registry, repository, hosts):
         if key in auths and (login := _from_entry(source, key, auths[key])) is not None:
@@ -128,6 +131,8 @@ def _from_entry(source: str, key: str, entry: object) -> Login | None:
         raise InvalidDocumentError(f"login file '{source}': entry '{printable(key)}' is not an object")
     token, auth = entry.get("identitytoken"), entry.get("auth")
     username, password = entry.get("username"), entry.get("password")
+    if not all(_is_text(value) for value in (token, auth, username, password)):
+        raise InvalidDocumentError(f"login file '{source}': entry '{printable(key)}' holds something that is no text")
     if isinstance(auth, str) and auth:
         try:
             decoded = base64.b64decode(auth, validate=False).decode("utf-8")
@@ -142,6 +147,11 @@ def _from_entry(source: str, key: str, entry: object) -> Login | None:
     return None
 
 
+def _is_text(value: object) -> bool:
+    """Tell whether a value is nothing, or a string that can be sent: one without halves of surrogate pairs."""
+    return value is None or (isinstance(value, str) and not re.search("[\ud800-\udfff]", value))
+
+
 def _from_helper(name: str, registry: str, source: str, environ: Mapping[str, str]) -> Login | None:
     program = f"docker-credential-{name}"
     where = f"credential helper '{printable(program)}' (named in '{source}')"
@@ -153,13 +163,15 @@ def _from_helper(name: str, registry: str, source: str, environ: Mapping[str, st
     server = _HUB_KEYS[1] if registry == "docker.io" else registry
     try:
         found = Store(name, environment=dict(environ)).get(server)  # type: ignore[no-untyped-call]
-        username, secret = str(found["Username"]), str(found["Secret"])
+        username, secret = found["Username"], found["Secret"]
     except CredentialsNotFound:
         return None
     except StoreError as error:
         raise AuthError(f"{where} failed: {printable(str(error))}") from None
     except (ValueError, KeyError, TypeError):
-        raise AuthError(f"{where} gave an answer that is not understood") from None
+        username = secret = None
+    if username is None or secret is None or not (_is_text(username) and _is_text(secret)):
+        raise AuthError(f"{where} gave an answer that is not understood")
     origin = f"{program} (named in {source})"
     if username == _TOKEN_USER:
         return Login(origin=origin, identity_token=secret)

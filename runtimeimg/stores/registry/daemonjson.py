@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.budgets import MAX_DOCUMENT
+from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.hostfile import read_file
 from runtimeimg.oci.documents import load_json
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.registry.address import Address, BadAddressError
@@ -37,12 +40,9 @@ class DaemonJson:
 def daemon_json(options: StoreOptions) -> DaemonJson:
     """Return what the system's file says, or a rootless Engine's where the user has one."""
     for path in _files(options):
-        try:
-            raw = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            continue  # the Engine's own file; whoever may not read it is not told by it
-        except OSError as error:
-            raise UsageError(f"file '{path}' cannot be read: {(error.strerror or str(error)).lower()}") from error
+        if not os.access(path, os.R_OK):
+            continue  # there is none, or it is the Engine's own: whoever may not read it is not told by it
+        raw = read_file(path, MAX_DOCUMENT, "file")
         return _read(path, load_json(raw, f"file '{path}'") if raw.strip() else {})
     return DaemonJson()
 
