@@ -19,6 +19,7 @@ SYSCTLS = {
     "net.ipv4.tcp_keepalive_probes",
 }
 SELINUX = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
@@ -69,9 +70,10 @@ def _network(name: str, container: Mapping[str, Any]) -> Iterator[str]:
     for port in container.get("ports") or []:
         if port.get("hostPort", 0):
             yield f"{name}: hostPort {port['hostPort']}"
-    for key in ("livenessProbe", "readinessProbe", "startupProbe"):
+    asking = {**(container.get("lifecycle") or {}), **{key: container.get(key) for key in PROBES}}
+    for key, value in asking.items():
         for action in ("httpGet", "tcpSocket"):
-            if ((container.get(key) or {}).get(action) or {}).get("host"):
+            if ((value or {}).get(action) or {}).get("host"):
                 yield f"{name}: {key} of another host"
 
 

@@ -86,7 +86,7 @@ def compose_step(compression: str, cache_dir: str, **options: Any) -> None:
     from runtimeimg.step import compose, prepare
 
     with _reported(options) as (files, stores, scratch):
-        native = compression_of(compression)
+        native = _compression(compression, _naming(options).name("compression"))
         inputs = _inputs(options, built_directory=options["output_directory"])
         target = _target(options, stores)
         # A cache is one user's alone; pods that share a volume may run as several.
@@ -175,7 +175,7 @@ def _output(options: dict[str, Any]) -> Reference:
 
     reference = Reference.parse(options["output_image"]).tagged
     if reference.digest is not None:
-        raise UsageError(f"--output-image '{reference}' holds a digest; a new image cannot be named by one")
+        raise UsageError(f"output image '{reference}' holds a digest; a new image cannot be named by one")
     return reference
 
 
@@ -186,7 +186,7 @@ def _target(options: dict[str, Any], stores: StoreOptions) -> Target:
         image=_output(options),
         stores=stores,
         directory=Path(options["output_directory"]) if options["output_directory"] else None,
-        provenance=_boolean(options["provenance"], "--provenance"),
+        provenance=_boolean(options["provenance"], _naming(options).name("provenance")),
     )
 
 
@@ -195,7 +195,7 @@ def _stores(options: dict[str, Any], progress: Progress, scratch: Path) -> Store
     from runtimeimg.stores import StoreOptions
 
     hosts = {host.strip() for host in options["insecure_registries"].split(",")} - {""}
-    if _boolean(options["insecure"], "--insecure"):
+    if _boolean(options["insecure"], _naming(options).name("insecure")):
         hosts.add(_output(options).registry)
     return StoreOptions(
         environ=dict(os.environ),
@@ -212,10 +212,17 @@ def _naming(options: dict[str, Any]) -> Naming:
     return Naming(upper=options["naming"] == "upper")
 
 
-def _boolean(text: str, option: str) -> bool:
+def _boolean(text: str, name: str) -> bool:
     if text.lower() not in {"true", "false", ""}:
-        raise UsageError(f"{option} {text!r} is neither 'true' nor 'false'")
+        raise UsageError(f"parameter '{name}': {text!r} is neither 'true' nor 'false'")
     return text.lower() == "true"
+
+
+def _compression(text: str, name: str) -> dict[str, str]:
+    try:
+        return compression_of(text)
+    except UsageError as error:
+        raise UsageError(error.message.replace("--compression", f"parameter '{name}':", 1), hint=error.hint) from None
 
 
 def _work() -> Path:

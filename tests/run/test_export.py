@@ -195,6 +195,31 @@ def test_the_samples_are_admitted_under_the_restricted_profile(sample: Path, tar
     assert problems({**spec, "hostNetwork": True}) == ["pod: hostNetwork"]
 
 
+WORSE: dict[str, tuple[dict[str, Any], str]] = {
+    "privileged": ({"securityContext": {"privileged": True}}, "main: privileged"),
+    "root": ({"securityContext": {"runAsUser": 0}}, "main: runAsUser is 0"),
+    "seccomp": ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "main: seccompProfile Unconfined"),
+    "capability": (
+        {"securityContext": {"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE", "DAC_OVERRIDE"]}}},
+        "main: capabilities DAC_OVERRIDE",
+    ),
+    "proc": ({"securityContext": {"procMount": "Unmasked"}}, "main: procMount"),
+    "port": ({"ports": [{"containerPort": 1, "hostPort": 1}]}, "main: hostPort 1"),
+    "probe": ({"livenessProbe": {"httpGet": {"host": "h"}}}, "main: livenessProbe of another host"),
+    "hook": ({"lifecycle": {"preStop": {"tcpSocket": {"host": "h"}}}}, "main: preStop of another host"),
+}
+
+
+@pytest.mark.parametrize("name", WORSE)
+def test_the_rules_of_the_restricted_profile_refuse_what_breaks_one(name: str) -> None:
+    change, said = WORSE[name]
+    spec = yaml.safe_load(export(RunPlan.of(make_image(User="1000"), RunOptions()), "pod"))["spec"]
+    (main,) = spec["containers"]
+    context = {**main["securityContext"], **change.get("securityContext", {})}
+    assert problems({**spec, "containers": [{**main, **change, "securityContext": context}]}) == [said]
+    assert problems({**spec, "volumes": [{"name": "v", "hostPath": {}}]}) == ["volume v: hostPath"]
+
+
 def test_a_user_who_is_known_by_name_alone_or_root_is_all_that_is_left() -> None:
     for user, left in (
         ("app", ["main: runAsNonRoot is not true"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -484,7 +485,8 @@ FAILURES = {
     "folder-as-image": ({"runtime-builder-image": "dir:/tekton"}, "is not in a registry"),
     "bare-separator": ({"runtime-directories": ["/a", "--", "/b"]}, "bare '--'"),
     "run": ({"runtime-spec": RUNNING}, "amended for another builder (buildah"),
-    "compression": ({"runtime-compression": "$(rm -rf /)"}, "--compression"),
+    "compression": ({"runtime-compression": "$(rm -rf /)"}, "parameter 'runtime-compression': '$(rm -rf /)'"),
+    "boolean": ({"runtime-provenance": "yes"}, "parameter 'runtime-provenance': 'yes' is neither"),
 }
 
 
@@ -503,6 +505,7 @@ def test_a_failing_build_leaves_reason_and_message_and_no_image(stage: Stage, fa
     assert reason[0].isupper()
     assert said is not None
     assert message in said
+    assert not re.search(r"(^| )--[a-z]", said), "there is no command line"
     assert len(json.dumps(said)) < 1000
     assert pod.result("shp-image-digest") is None
     assert stage.registry.pushes(stage.repository) == ["1-builder"]
