@@ -52,7 +52,9 @@ _COMMON = (
     click.option("--insecure", default="false", metavar="BOOL", help="Its registry has no TLS that can be trusted."),
     click.option("--insecure-registries", default="", metavar="HOST,...", help="Others that have none."),
     click.option("--ca-bundle", default="", metavar="DIR", help="Folder of certificates to trust."),
-    click.option("--naming", default="prefixed", type=click.Choice(["prefixed", "upper"]), help="Of the parameters."),
+    click.option(
+        "--naming", default="prefixed", type=click.Choice(["prefixed", "upper", "none"]), help="Of the parameters."
+    ),
     click.option("--result-error-reason", type=RESULT, help="File for one word when it fails."),
     click.option("--result-error-message", type=RESULT, help="File for a message when it fails."),
 )
@@ -209,7 +211,7 @@ def _stores(options: dict[str, Any], progress: Progress, scratch: Path) -> Store
 def _naming(options: dict[str, Any]) -> Naming:
     from runtimeimg.strategy.parameters import Naming
 
-    return Naming(upper=options["naming"] == "upper")
+    return Naming(upper=options["naming"] == "upper", declared=options["naming"] != "none")
 
 
 def _boolean(text: str, name: str) -> bool:

@@ -86,7 +86,8 @@ def _given_spec(inputs: Inputs) -> tuple[LoadedSpec | None, Mapping[str, Any]]:
     called = inputs.naming.name
     if inputs.spec_text and not inputs.spec_file:
         data = from_item(inputs.spec_text, called("spec")).encode("utf-8", "surrogatepass")
-        return load_spec_text(data, f"<parameter {called('spec')}>"), _document(data)
+        label = f"<parameter {called('spec')}>" if inputs.naming.declared else "<spec of the strategy>"
+        return load_spec_text(data, label), _document(data)
     if inputs.spec_file:
         name = from_item(inputs.spec_file, called("spec-file"))
         data = _inside(inputs.source, name)

@@ -98,9 +98,13 @@ PARAMETERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """How a document calls the parameters: `runtime-base-image` among others' own, `BASE_IMAGE` in our own tasks."""
+    """How a document calls the parameters: `runtime-base-image` among others' own, `BASE_IMAGE` in our own tasks.
+
+    Where there are none (`declared` off), a spec is part of the strategy itself.
+    """
 
     upper: bool = False
+    declared: bool = True
 
     def name(self, name: str) -> str:
         """Return what the parameter is called in the document."""

@@ -168,8 +168,8 @@ def _output_args(dialect: Dialect, options: StepOptions) -> list[str]:
 def _registry_args(options: StepOptions) -> list[str]:
     """Return the options that say how registries are reached."""
     args = [f"--insecure={options.insecure}"] if options.insecure else []
-    if options.naming and options.naming.upper:
-        args.append("--naming=upper")
+    if options.naming is None or options.naming.upper:
+        args.append(f"--naming={'none' if options.naming is None else 'upper'}")
     if options.naming:
         args.append(f"--insecure-registries={options.naming.value('insecure-registries')}")
     return [*args, *([f"--ca-bundle={options.authorities}"] if options.authorities else [])]

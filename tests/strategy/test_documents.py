@@ -206,6 +206,14 @@ def test_the_cluster_strategy_says_which_user_all_steps_have() -> None:
         run(command, ["cluster-strategy", "--run-as", "0"], catch_exceptions=False)
 
 
+def test_steps_are_told_how_the_parameters_are_called() -> None:
+    old = documents(amend(text_of(CASES[0].with_name("buildpacks.yaml")), VARIANTS["buildah"]).text)[0]
+    ours = [step for step in steps_of(old) if step["name"] in {"runtime-dockerfile", "runtime-stamp"}]
+    assert all("--naming=none" in step["args"] for step in ours)
+    assert "--naming=upper" in steps_of(documents(task())[0])[0]["args"]
+    assert not [item for item in steps_of(documents(cluster_strategy())[0])[0]["args"] if "--naming" in item]
+
+
 def test_a_strategy_of_root_gets_steps_that_are_not() -> None:
     (document,) = documents(amend(text_of(CASES[0].with_name("buildah.yaml")), VARIANTS["spec"]).text)
     context = steps_of(document)[-1]["securityContext"]

@@ -67,6 +67,7 @@ PLACES = {
         "<parameter runtime-spec>:5:12: spec.runtime.base",
     ),
     "upper": (Inputs(spec_text="a", naming=Naming(upper=True)), "<parameter SPEC>:1:1: "),
+    "strategy": (Inputs(spec_text="a", naming=Naming(declared=False)), "<spec of the strategy>:1:1: "),
     "work dir": (Inputs(spec_text=SPEC, work_dir="www"), "<parameter runtime-work-dir>: spec.runtime.workDir: "),
     "directory": (
         Inputs(base_image="b", directories=("/a", "b:c:d:e")),
