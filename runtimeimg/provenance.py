@@ -231,8 +231,11 @@ class _Repository:
             raw, media_type = fetch_manifest(self._client, dataclasses.replace(self._reference, tag=tag, digest=None))
         except NotFoundError:
             return ()
-        document = parse_manifest(raw, media_type)
-        return _entries(document) if isinstance(document, Index) else ()
+        try:
+            document = parse_manifest(raw, media_type)
+            return _entries(document) if isinstance(document, Index) else ()
+        except InvalidDocumentError as error:
+            raise RemoteError(f"registry '{self._client.registry}', tag '{tag}': {error}") from None
 
 
 def _entries(index: Index) -> tuple[Descriptor, ...]:

@@ -10,7 +10,9 @@ import base64
 import contextlib
 import gzip
 import io
+import itertools
 import json
+import os
 import random
 import resource
 import sys
@@ -35,6 +37,8 @@ from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 from runtimeimg.spec import load_spec_text
 from runtimeimg.stores import StoreOptions, open_image
 from runtimeimg.stores.registry import credentials
+from runtimeimg.stores.registry.conf import registries_conf
+from runtimeimg.stores.registry.daemonjson import daemon_json
 from runtimeimg.strategy.amend import Amendment, amend
 from runtimeimg.strategy.convert import convert
 from tests.compose.images import Item, file, folder, hardlink, symlink, tar, write_layout
@@ -111,6 +115,21 @@ AUTHS = {
     "auths": {"host": {"auth": base64.b64encode(b"a:b").decode()}, "other/x": {"identitytoken": "t"}},
     "credHelpers": {},
 }
+CONF = b"""\
+unqualified-search-registries = ["a.test", "b.test:5000"]
+short-name-mode = "permissive"
+[aliases]
+"debian" = "docker.io/library/debian"
+[[registry]]
+prefix = "*.test"
+location = "mirror.test/a"
+insecure = true
+[[registry.mirror]]
+location = "m.test"
+pull-from-mirror = "digest-only"
+"""
+DAEMON = {"insecure-registries": ["host:5000", "10.0.0.0/8"], "registry-mirrors": ["https://mirror.test"]}
+TIMES = itertools.count()
 GRAPH = RuntimeGraph(
     daemons=(("redis", "-p"),), expose=(ExposeItem(port=80, host_port=8080, service_name="a", listening_addr=""),)
 )
@@ -180,6 +199,20 @@ def read_auths(data: bytes) -> None:
         credentials.find_login(registry, "x/y", options)
 
 
+def read_conf(data: bytes) -> None:
+    path = FOLDER / "registries.conf"
+    path.write_bytes(data)
+    os.utime(path, ns=(0, next(TIMES)))  # what was read before is known by its time and size
+    found = registries_conf(StoreOptions(environ={"CONTAINERS_REGISTRIES_CONF": str(path)}, etc=FOLDER))
+    found.rule_for("docker.io/library/debian:1")
+
+
+def read_daemon(data: bytes) -> None:
+    FOLDER.joinpath("docker").mkdir(exist_ok=True)
+    FOLDER.joinpath("docker/daemon.json").write_bytes(data)
+    daemon_json(StoreOptions(etc=FOLDER)).is_insecure("10.0.0.1:5000")
+
+
 def read_archive(data: bytes) -> None:
     for transport in ("docker-archive", "oci-archive"):
         path = FOLDER / "archive.tar"
@@ -239,6 +272,8 @@ def readers() -> dict[str, tuple[Callable[[bytes], None], list[bytes]]]:
         "manifest": (read_manifest, [json.dumps(MANIFEST).encode(), json.dumps(INDEX).encode()]),
         "label": (read_label, labels),
         "auths": (read_auths, [json.dumps(AUTHS).encode()]),
+        "conf": (read_conf, [CONF]),
+        "daemon": (read_daemon, [json.dumps(DAEMON).encode()]),
         "archive": (read_archive, [_archive()]),
         "layout": (read_layout, [(FOLDER / "layout/index.json").read_bytes()]),
         "amend": (read_amend, [TASK, TASK + b"---\n" + TASK + b"---\n"]),

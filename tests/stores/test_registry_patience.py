@@ -11,7 +11,8 @@ from made import Clock, Lines, contents_of, digests, image, read_image, write
 from misbehaving import Break, Corrupt, FaultyRegistry, Status
 from served import free_port, serve
 
-from runtimeimg.errors import IntegrityError, TransientError
+from runtimeimg import provenance
+from runtimeimg.errors import IntegrityError, RemoteError, TransientError
 from runtimeimg.oci import Reference
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.registry import RegistryDestination, RegistrySource
@@ -116,3 +117,22 @@ def test_what_is_optional_may_fail(faulty: Faulty, repository: str, what: str, f
     RegistryDestination(reference, options, timing=clock.timing).write(found)
     assert contents_of(read_image(f"docker://{reference}", options)) == contents_of(found)
     assert sum(clock.slept) < 10
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"manifests": 5}', b'{"mediaType": []}', b"[]", b"\xff", b"{" * 9])
+def test_provenance_beside_a_list_of_strangers_is_the_registrys_fault(
+    faulty: Faulty, repository: str, body: bytes
+) -> None:
+    """What a step does without, as it does without whatever the registry refuses."""
+    proxy, made = faulty(), image(5)
+    written = write(f"docker://{proxy.address}/{repository}:1", made)
+    assert written.descriptor is not None
+    kind = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
+    proxy.rule("GET", "/manifests/sha256-", Status(code=200, headers=kind, body=body), times=9)
+    document = provenance.Provenance(dockerfile="FROM x\n", plan={"images": []})
+    reference = Reference.parse(f"{proxy.address}/{repository}:1")
+    if body == b"{}":  # a list without entries
+        provenance.push(reference, written.descriptor, document, StoreOptions())
+        return
+    with pytest.raises(RemoteError, match=proxy.address):
+        provenance.push(reference, written.descriptor, document, StoreOptions())
