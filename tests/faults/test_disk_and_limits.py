@@ -394,3 +394,22 @@ def test_a_disk_that_fills_up_from_an_engine(bench: Bench, small: Disk, leaves_n
         assert not list(bench.inputs.glob("never*"))
     finally:
         subprocess.run(["docker", "rmi", name], check=True, capture_output=True)
+
+
+@pytest.mark.engine
+@pytest.mark.mounts
+def test_a_build_on_an_engine_does_without_a_log(bench: Bench, small: Disk, leaves_nothing: None) -> None:
+    name = "runtimeimg-test/full-log:1"
+    (bench.folder / "page").write_text("hello")
+    (bench.folder / "build.yaml").write_text(
+        f"apiVersion: runtimeimg.dev/v1\nkind: Build\nspec:\n  output: {{image: '{name}'}}\n"
+        "  runtime:\n    base: {image: scratch}\n    directories: ['$(workspace)/page:/page']\n"
+    )
+    small.fill()
+    host = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "")}
+    done = bench.run(f"build {bench.folder}/build.yaml --builder docker", {"TMPDIR": "{disk}", **host}, inside=small)
+    try:
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout.decode().startswith("sha256:")
+    finally:
+        subprocess.run(["docker", "rmi", name], check=False, capture_output=True)
