@@ -244,7 +244,7 @@ class Bench:
         self.folder = folder
         self.good = f"docker://{upstream}/{repository}"
         self.bad = f"docker://{proxy.address}/{repository}"
-        self.options = StoreOptions(environ={"HOME": str(folder)}, etc=folder, timeout=1, attempts=4)
+        self.options = StoreOptions(environ={"HOME": str(folder)}, etc=folder, timeout=3, attempts=6)
         self.cache: Path | None = None
 
     def prepare(self, operation: str) -> tuple[str, Image, Callable[[], object]]:
