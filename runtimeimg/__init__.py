@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # nothing is loaded before the command line has taken over the signals
 if TYPE_CHECKING:
     from runtimeimg.errors import RuntimeimgError as RuntimeimgError
     from runtimeimg.plan import BuildPlan as BuildPlan
@@ -41,4 +39,6 @@ def __getattr__(name: str) -> object:
     """Import a public name on first use, so that `import runtimeimg` costs next to nothing."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'runtimeimg' has no attribute '{name}'")
+    import importlib
+
     return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -8,16 +8,15 @@ moves a file's time forward, and `prune` removes those not used for longest. Sev
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from runtimeimg import remains
 
 VERSION = "v1"
 KINDS = ("toc", "blob", "file", "result", "part", "layer", "packed", "plan")
@@ -25,7 +24,6 @@ KINDS = ("toc", "blob", "file", "result", "part", "layer", "packed", "plan")
 the layers that were made, and what an Engine's layers came to when they were compressed, and plans of specs."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
-_LOCK = "lock"
 _KEY = re.compile(r"[0-9a-f]{16,128}\Z")
 
 
@@ -49,6 +47,7 @@ class Cache:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._base = root / VERSION
+        self._tmp = self._base / "tmp"
 
     @classmethod
     def open(cls, root: Path | None, say: Callable[[str], None] = lambda _: None) -> Cache | None:
@@ -119,24 +118,8 @@ class Cache:
     def work_folder(self) -> Iterator[Path]:
         """Return a context whose value is a folder on the cache's file system, removed when it is left."""
         self._sweep()
-        with contextlib.ExitStack() as stack:
-            name, lock = self._locked_folder()
-            stack.callback(os.close, lock)
-            stack.callback(shutil.rmtree, name, ignore_errors=True)
-            yield Path(name)
-
-    def _locked_folder(self) -> tuple[str, int]:
-        """Return a new folder and the descriptor of its lock; one that a cleaner took for abandoned is given up."""
-        while True:
-            name = tempfile.mkdtemp(dir=self._folder())
-            try:
-                lock = os.open(f"{name}/{_LOCK}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.fstat(lock).st_nlink:
-                return name, lock
-            os.close(lock)
+        with remains.locked_folder(self._folder()) as folder:
+            yield folder
 
     def info(self) -> CacheInfo:
         """Return what there is."""
@@ -166,23 +149,11 @@ class Cache:
 
     def _sweep(self) -> None:
         """Remove what processes that were killed left behind."""
-        for path in self._abandoned():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        remains.sweep_folders(self._tmp)
 
     def _folder(self) -> Path:
-        folder = self._base / "tmp"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
-
-    def _abandoned(self) -> Iterator[Path]:
-        """Yield temporary files and folders that no process holds a lock on any more."""
-        for path in (self._base / "tmp").glob("*"):
-            with contextlib.suppress(OSError), (path / _LOCK if path.is_dir() else path).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield path
+        self._tmp.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._tmp
 
     def _files(self) -> Iterator[tuple[str, Path, os.stat_result]]:
         for kind in KINDS:
@@ -197,17 +168,8 @@ class Cache:
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
-        descriptor, name = tempfile.mkstemp(dir=self._folder())
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if not os.fstat(descriptor).st_nlink:
-                raise FileNotFoundError(
-                    name
-                )  # taken for abandoned before it was locked; what it was for is done without
-            yield Path(name)
-        finally:
-            os.close(descriptor)
-            Path(name).unlink(missing_ok=True)
+        with remains.locked_file(self._folder()) as path:
+            yield path
 
     def _move(self, path: Path, place: Path) -> None:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from runtimeimg.errors import TransientError, UnavailableError
+from runtimeimg.remains import held
 
 _GRACE = 10.0
 _HANG_UP = 2.0
@@ -41,12 +42,14 @@ def run(
     cwd: Path | None = None,
     stdin: IO[bytes] | None = None,
     silence: float | None = None,
+    keep: Sequence[int] = (),
 ) -> tuple[int, str]:
     """Run `argv` and return its exit code and standard output.
 
-    `stdin` is an open file that the program reads. `on_line` gets each line of standard error as it comes, and of
-    standard output too, which is then not collected. When the caller is interrupted the program is asked to end
-    (SIGTERM), then made to, and so it is when `on_line` got nothing for `silence` seconds, which raises TransientError.
+    `stdin` is an open file that the program reads, `keep` are further descriptors that it has. `on_line` gets each
+    line of standard error as it comes, and of standard output too, which is then not collected. When the caller is
+    interrupted the program is asked to end (SIGTERM), then made to, and so it is when `on_line` got nothing for
+    `silence` seconds, which raises TransientError.
     Raises UnavailableError when there is no such program.
     """
     merged = on_line is not None
@@ -58,11 +61,14 @@ def run(
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             env=None if env is None else dict(env),
             cwd=cwd,
+            pass_fds=tuple(keep),
         )
     except FileNotFoundError:
         raise UnavailableError(f"program '{argv[0]}' is not installed") from None
+    name = argv[0].rpartition("/")[2]
     with child:
         try:
+            held.add(child, f"program '{name}' (process {child.pid}), told to end", lambda: _told(child))
             if not merged:
                 out, err = child.communicate()
                 return child.returncode, (out if child.returncode == 0 else err or out).decode("utf-8", "replace")
@@ -74,6 +80,14 @@ def run(
         except BaseException:
             _end(child)
             raise
+        finally:
+            held.drop(child)
+
+
+def _told(child: subprocess.Popen[bytes]) -> bool:
+    """Tell a program to end, and whether it has."""
+    child.send_signal(signal.SIGTERM)
+    return child.poll() is not None
 
 
 def _lines(pipe: IO[bytes], program: str, silence: float | None) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runtimeimg"
 
 RANKS = {
-    0: ("errors", "progress", "account", "budgets", "text"),
+    0: ("errors", "progress", "account", "budgets", "text", "remains"),
     1: ("hostfile", "locks", "oci", "process"),
     2: ("runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),

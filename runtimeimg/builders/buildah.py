@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar
 
-from runtimeimg import locks, process
+from runtimeimg import locks, process, remains
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
@@ -58,10 +57,9 @@ class BuildahBuilder:
 @contextlib.contextmanager
 def _build(request: BuildRequest) -> Iterator[Image]:
     with (
-        tempfile.TemporaryDirectory(prefix="runtimeimg-", dir=request.stores.environ.get("TMPDIR")) as name,
-        _storage(request, Path(name)) as buildah,
+        remains.folder(request.stores.environ.get("TMPDIR")) as folder,
+        _storage(request, folder) as buildah,
     ):
-        folder = Path(name)
         refuse_twice_read(request)
         for location in named_images(request):
             with named(request.plan.role(location), location):

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import ClassVar
 
-from runtimeimg import process
+from runtimeimg import process, remains
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.commandline import build_arguments, context_file, run_build
-from runtimeimg.builders.docker.clean import Before, Made, sweep
 from runtimeimg.builders.docker.images import fetch, preflight, require_shell
 from runtimeimg.errors import RemoteError, UnavailableError
 from runtimeimg.image import Image
+from runtimeimg.remains import Note
 from runtimeimg.render import render_dockerfile
 from runtimeimg.stores.engine import Engine, engine_environ, patience
+from runtimeimg.stores.engine.config import without_label
 from runtimeimg.stores.engine.images import inspect, read_image
 from runtimeimg.stores.engine.kind import kind_of
+from runtimeimg.stores.engine.unfinished import new_label, noted, remove_labelled
 
 _LAST_WITH_BUILT_IN = 22
 
@@ -52,32 +52,34 @@ def _build(request: BuildRequest) -> Iterator[Image]:
     with Engine.connect(request.stores) as engine:
         fetch(engine, request)
         preflight(engine, request)
-        before = Before.of(engine)
-    image_id = _run(client, request)
-    try:
-        with Engine.connect(request.stores) as engine:
+    with Engine.connect(request.stores) as engine, noted(engine, "build") as note:
+        key, value = new_label(note)
+        try:
+            image_id = _run(client, request, f"{key}={value}", note)
+            note.add(settled=True)
             found = inspect(engine, image_id)
             if found is None:
                 raise RemoteError(f"engine has no image '{image_id}' after the build that made it")
             if request.plan.needs_shell:
                 require_shell(engine, image_id, request)
             image = read_image(engine, found, f"docker-daemon:{image_id}")
-        yield image
-    finally:
-        made = Made(images=frozenset({image_id.partition(":")[2][:12]}), containers=frozenset())
-        with contextlib.suppress(UnavailableError), Engine.connect(request.stores) as engine:
-            sweep(engine, before, made)
+            yield image.with_config(without_label(image.config, key))
+        finally:
+            with contextlib.suppress(UnavailableError), Engine.connect(request.stores) as again:
+                remove_labelled(again, f"{key}={value}")
+                note.close(done=True)
 
 
-def _run(client: str, request: BuildRequest) -> str:
-    with tempfile.TemporaryDirectory(prefix="runtimeimg-", dir=request.stores.environ.get("TMPDIR")) as folder:
-        id_file = Path(folder) / "id"
-        argv = [client, "build", "--progress", "plain", "--iidfile", str(id_file), *build_arguments(request)]
+def _run(client: str, request: BuildRequest, label: str, note: Note) -> str:
+    with remains.folder(request.stores.environ.get("TMPDIR")) as folder:
+        id_file = folder / "id"
+        argv = [client, "build", "--progress", "plain", "--label", label, "--iidfile", str(id_file)]
+        argv += build_arguments(request)
         argv += ["--no-cache"] if request.no_cache else []
         with context_file(request) as file:
             argv += ["--file", context.DOCKERFILE, "-"]
             environ = {**engine_environ(request.stores.environ), "DOCKER_BUILDKIT": "1"}
-            run_build(request, argv, file, environ, silence=patience(request.stores.environ))
+            run_build(request, argv, file, environ, silence=patience(request.stores.environ), keep=note.descriptors)
         return id_file.read_text().strip()
 
 

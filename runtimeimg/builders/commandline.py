@@ -53,10 +53,11 @@ def run_build(
     environ: Mapping[str, str],
     *,
     silence: float | None = None,
+    keep: Sequence[int] = (),
 ) -> tuple[str, ...]:
     """Run a build, its output shown as it comes, and return its last lines; BuildFailed when it fails.
 
-    One that says nothing for `silence` seconds is ended (TransientError).
+    One that says nothing for `silence` seconds is ended (TransientError). It has the descriptors `keep`, too.
     """
     tail: deque[str] = deque(maxlen=TAIL)
     steps = Steps(request)
@@ -66,7 +67,7 @@ def run_build(
         steps.take(line)
         request.stores.progress.line(line)
 
-    code, _ = process.run(argv, on_line=show, env=environ, stdin=stdin, silence=silence)
+    code, _ = process.run(argv, on_line=show, env=environ, stdin=stdin, silence=silence, keep=keep)
     if code:
         secrets = list(request.build_args.values())
         raise BuildFailed(

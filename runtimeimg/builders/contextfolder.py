@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from runtimeimg import remains
 from runtimeimg.builders.context import Source, stream
 from runtimeimg.errors import NotFoundError, UsageError
 from runtimeimg.hostfile import explained
@@ -26,15 +27,15 @@ def write(folder: Path, dockerfile: str, sources: Iterable[Source]) -> None:
     folder = folder.absolute()
     if not folder.parent.is_dir():
         raise NotFoundError(f"folder '{folder.parent}' does not exist")
-    with explained(folder), tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-        made = Path(name) / "made"
+    with explained(folder), remains.folder_beside(folder.parent) as place:
+        made = place / "made"
         made.mkdir()
-        with tempfile.TemporaryFile(dir=name) as file:
+        with tempfile.TemporaryFile(dir=place) as file:
             file.writelines(stream(dockerfile, sources))
             file.seek(0)
             with tarfile.open(fileobj=file) as archive:
                 # Our own archive: its names do not lead out of it, and links in it stay as they are.
                 archive.extractall(made, filter="fully_trusted")  # noqa: S202
         if folder.is_dir():
-            folder.rename(Path(name) / "old")
+            folder.rename(place / "old")
         made.rename(folder)

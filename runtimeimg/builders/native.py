@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
+from runtimeimg import remains
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.shell import require_shell
 from runtimeimg.cache import Cache
@@ -217,4 +217,4 @@ def _work_folder(cache: Cache | None) -> Iterator[Path]:
         if cache is not None:
             with contextlib.suppress(OSError):
                 folder = stack.enter_context(cache.work_folder())
-        yield folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runtimeimg-")))
+        yield folder or stack.enter_context(remains.folder())

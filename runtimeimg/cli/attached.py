@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
+from runtimeimg.cli import interrupts
+
 if TYPE_CHECKING:
     from runtimeimg.run import Daemon
     from runtimeimg.run.attach import Attachment
@@ -111,12 +113,14 @@ def signals_to(session: Session) -> Iterator[None]:
         session.signal(signal.Signals(number).name.removeprefix("SIG"))
 
     numbers = [signal.Signals[f"SIG{name}"] for name in (*_FORWARDED, "WINCH")]
+    interrupts.pass_on(on=True)
     before = {number: signal.signal(number, forward) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        interrupts.pass_on(on=False)
 
 
 @contextlib.contextmanager

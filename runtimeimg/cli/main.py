@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from runtimeimg import __version__
-from runtimeimg.cli import streams
-from runtimeimg.cli.start import end_now
+from runtimeimg.cli import interrupts, streams
 from runtimeimg.errors import BuildFailed, RuntimeimgError
 from runtimeimg.hostfile import system_error
 from runtimeimg.text import message as shown
@@ -82,44 +79,60 @@ def main() -> NoReturn:
     """Run the command line and end the process with the right exit code."""
     # pydantic looks through all installed packages for plugins of its own when it is imported; we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    debug = "--debug" in sys.argv[1:]
     streams.prepare()
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _interrupted)
-        # Without its standalone mode click returns the code of an early exit instead of raising it.
-        returned = cli.main(prog_name="runtimeimg", standalone_mode=False)
-        code = returned if isinstance(returned, int) else 0
-    except click.ClickException as error:
-        _show_usage(error)
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("runtimeimg: interrupted", err=True)
+        interrupts.tidy_up_first()
+        _sweep()
+        code = _finished(_run(debug="--debug" in sys.argv[1:]))
+        interrupts.end_at_once()
+    except KeyboardInterrupt:
         # Everything was tidied up on the way here; threads that still wait for somebody are not waited for.
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
-        os._exit(130)
+        interrupts.end()
+    sys.exit(code)
+
+
+def _sweep() -> None:
+    """Remove what killed commands have left; almost always there is nothing, and nothing to be loaded for it."""
+    tmp = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - only looked at
+    if os.path.lexists(f"{tmp}/runtimeimg-{os.geteuid()}"):
+        from runtimeimg import remains
+
+        with contextlib.suppress(OSError):
+            remains.sweep(tmp)
+
+
+def _run(*, debug: bool) -> int:
+    """Run the command line and return the exit code; what went wrong is said."""
+    try:
+        # Without its standalone mode click returns the code of an early exit instead of raising it.
+        returned = cli.main(prog_name="runtimeimg", standalone_mode=False)
+    except click.ClickException as error:
+        _show_usage(error)
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except streams.OutputError as error:
-        code = _unwritten(error)
+        return _unwritten(error)
     except RuntimeimgError as error:
         if debug:
             raise
         show_error(error)
-        code = error.exit_code
+        return error.exit_code
     except OSError as error:
         if debug:
             raise
         refused = system_error(error)
         show_error(refused)
-        code = refused.exit_code
+        return refused.exit_code
     except Exception as error:
         if debug:
             raise
         _say(f"runtimeimg: internal error: {type(error).__name__}: {error}")
         click.echo("  this is a fault of runtimeimg; run again with --debug for the traceback", err=True)
-        code = 1
-    sys.exit(_finished(code))
+        return 1
+    return returned if isinstance(returned, int) else 0
 
 
 def _finished(code: int) -> int:
@@ -165,10 +178,3 @@ def show_error(error: RuntimeimgError) -> None:
 def _say(text: str) -> None:
     """Print a message; what it quotes of images, registries and documents may hold anything."""
     click.echo(shown(text), err=True)
-
-
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's signature
-    """Tidy up and end; whoever asks a second time gets the end at once."""
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, end_now)
-    raise KeyboardInterrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg import remains
 from runtimeimg.cli.options import RETRY_TIME, compression_of
 from runtimeimg.errors import RuntimeimgError, UsageError
 
@@ -137,9 +137,9 @@ def _reported(options: dict[str, Any]) -> Iterator[tuple[ResultFiles, StoreOptio
     )
     try:
         files.check()
-        with display("plain") as progress, tempfile.TemporaryDirectory() as scratch:
-            (folder := Path(scratch, "source")).mkdir()
-            yield files, _stores(options, progress, Path(scratch)), folder
+        with display("plain") as progress, remains.folder() as scratch:
+            (folder := scratch / "source").mkdir()
+            yield files, _stores(options, progress, scratch), folder
     except BaseException as error:
         if isinstance(error, RuntimeimgError):
             advise(error, _naming(options))

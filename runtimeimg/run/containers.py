@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engine.unfinished import new_label, noted
 
 if TYPE_CHECKING:
     import requests
@@ -42,11 +43,15 @@ def create(engine: Engine, body: Mapping[str, Any], name: str | None = None) -> 
 @contextlib.contextmanager
 def unstarted(engine: Engine, body: Mapping[str, Any]) -> Iterator[str]:
     """Yield the id of a container that is made to be looked into, never started, and removed."""
-    container = create(engine, body)
-    try:
-        yield container
-    finally:
-        remove(engine, container)
+    with noted(engine) as note:
+        labels = {**body.get("Labels", {}), **dict([new_label(note)])}
+        container = create(engine, {**body, "Labels": labels})
+        note.add(settled=True)
+        try:
+            yield container
+        finally:
+            remove(engine, container)
+            note.close(done=True)
 
 
 @contextlib.contextmanager

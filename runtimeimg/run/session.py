@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any, Self
 from runtimeimg.errors import RemoteError, RuntimeimgError
 from runtimeimg.run import containers
 from runtimeimg.run.attach import Attachment
-from runtimeimg.run.bodies import Manner, daemon_body, main_body
+from runtimeimg.run.bodies import RUN_LABEL, Manner, daemon_body, main_body
 from runtimeimg.run.containers import StartFailed
 from runtimeimg.run.holders import find_holder
 from runtimeimg.run.lines import Tail
 from runtimeimg.run.plan import Daemon, RunPlan
 from runtimeimg.run.ports import Publish, parse_address
 from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.engine.unfinished import new_note
 
 if TYPE_CHECKING:
     import requests
+
+    from runtimeimg.remains import Note
 
 Output = Callable[[Daemon | None, int, bytes], None]
 """Takes what the main command (None) or a daemon wrote on standard output (1) or error (2); called from threads."""
@@ -90,13 +93,24 @@ class Session:
         self._main = ""
         self._is_started = False
         self._is_detached = False
+        self._note: Note | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_detached:
-            return
+        try:
+            if not self._is_detached:
+                self._remove()
+            done = True
+        except BaseException:
+            done = False
+            raise
+        finally:
+            if self._note is not None:
+                self._note.close(done=done)
+
+    def _remove(self) -> None:
         for watched in self._watched.values():
             watched.attachment.close()
         if not self._manner.remove and self._main in self._made and self._is_started:
@@ -117,6 +131,8 @@ class Session:
         Raises StartFailed for a program that cannot be started, and for a host port that is taken with its holder.
         """
         engine, plan, manner = self._engine, self._plan, self._manner
+        self._note = new_note(engine, f"run {manner.run_id}")
+        self._note.add(label=f"{RUN_LABEL}={manner.run_id}")
         self._main = containers.create(engine, main_body(plan, manner), plan.name)
         self._made.append(self._main)
         daemons = [(daemon, self._create_daemon(daemon)) for daemon in plan.sidecars]
@@ -131,6 +147,7 @@ class Session:
                 if self._is_running():
                     raise
         self._is_detached = manner.detach
+        self._note.add(settled=True)
         return ports
 
     def signal(self, name: str) -> None:

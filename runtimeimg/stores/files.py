@@ -1,26 +1,23 @@
 """Files written whole or not at all: a temporary file beside the target, synced, then renamed over it.
 
 A reader of the target sees the old bytes or the new ones, never a part. Temporary files of writers that were killed
-are told from those in use by a lock that their writer holds on them, and removed by `remove_stale`.
+are told from those in use by a lock that their writer holds on them; the next command removes them, and so does
+`remove_stale` those in a folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from runtimeimg import remains
 from runtimeimg.errors import NotFoundError, UsageError
 from runtimeimg.hostfile import explained
-
-_PREFIX = ".runtimeimg-"
-_SUFFIX = ".tmp"
 
 
 def require_folder(target: Path, what: str) -> None:
@@ -53,6 +50,7 @@ class AtomicFile:
         os.fsync(self.file.fileno())
         self.temporary.replace(self.target)
         self._done = True
+        remains.forget(self.temporary)
 
     def cut(self, size: int) -> int:
         """Go on writing behind the first `size` bytes; return how many are given up."""
@@ -66,6 +64,7 @@ class AtomicFile:
         if not self._done:
             self.temporary.unlink(missing_ok=True)
             self._done = True
+            remains.forget(self.temporary)
 
 
 @contextlib.contextmanager
@@ -76,7 +75,7 @@ def atomic_file(target: Path, *, folder: Path | None = None) -> Iterator[AtomicF
     the file system become RuntimeimgError naming the target.
     """
     with explained(target):
-        file, temporary = _open_temporary(folder or target.parent)
+        file, temporary = remains.temporary_file(folder or target.parent, 0o666)
         with file:
             pending = AtomicFile(target, file, temporary)
             try:
@@ -122,42 +121,4 @@ def sync_folder(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Remove temporary files in `folder` that no living writer holds."""
     for entry in os.scandir(folder):
-        if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
-            _remove_if_stale(Path(entry.path))
-
-
-def is_temporary(name: str) -> bool:
-    """Tell whether a file of this name is one that `atomic_file` writes to."""
-    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
-
-
-def _open_temporary(folder: Path) -> tuple[IO[bytes], Path]:
-    """Return a new locked file; one that a cleaner took in the moment before it was locked is given up for another."""
-    while True:
-        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "w+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            if os.fstat(file.fileno()).st_nlink:
-                return file, path
-        except BlockingIOError:
-            pass
-        except BaseException:
-            file.close()
-            path.unlink(missing_ok=True)
-            raise
-        file.close()
-
-
-def _remove_if_stale(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-    except BlockingIOError:
-        pass
-    finally:
-        os.close(fd)
+        remains.remove_if_abandoned(Path(entry.path))

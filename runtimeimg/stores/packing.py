@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from runtimeimg import __version__
+from runtimeimg import __version__, remains
 from runtimeimg.cache import Cache
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.hostfile import explained
@@ -37,8 +36,8 @@ def compressed(
     if compression.name == "none":
         yield image
         return
-    with tempfile.TemporaryDirectory(prefix="runtimeimg-", dir=folder) as name:
-        places = (Path(name) / str(at) for at in range(len(image.layers)))
+    with remains.folder(folder) as work:
+        places = (work / str(at) for at in range(len(image.layers)))
         layers = tuple(
             _compressed(layer, compression, path, cache) for layer, path in zip(image.layers, places, strict=False)
         )

@@ -172,4 +172,3 @@ def test_engine_that_comes_back_later(own: OwnEngine, nothing_left: None, tmp_pa
     # The next build does what that one could not.
     driver = Driver(own, tmp_path, "    base: {image: 'tiny:1'}\n")
     assert driver.end() == 0, driver.lines
-    assert list((tmp_path / "cache" / "unfinished").iterdir()) == []

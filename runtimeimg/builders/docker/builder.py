@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from runtimeimg.builders import context
 from runtimeimg.builders.base import BuildRequest
-from runtimeimg.builders.docker.clean import Before, Made, sweep_later, sweep_noted
 from runtimeimg.builders.docker.images import fetch, preflight, require_shell
 from runtimeimg.builders.docker.stream import BuildStream, Transcript
 from runtimeimg.builders.sources import find_all_sources
 from runtimeimg.errors import (
     BuildFailed,
+    NotFoundError,
     RemoteError,
     RuntimeimgError,
+    TransientError,
+    UnavailableError,
 )
 from runtimeimg.image import Image
+from runtimeimg.remains import Note
 from runtimeimg.render import render_dockerfile, trace
-from runtimeimg.stores.engine import Engine
+from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.engine import Engine, builds
 from runtimeimg.stores.engine.config import without_noise
 from runtimeimg.stores.engine.images import inspect, read_image
+from runtimeimg.stores.engine.unfinished import building, new_note, sweep
 
 STOPPING = 15.0
 """Seconds that an interrupted build is given to end its step and remove its container."""
+RECONNECT = 10.0
+"""Seconds that an Engine which went away is waited for."""
+
+_PAUSE = 0.25
 
 _LEFT_HINT = (
     "the Docker Engine did not come back to be tidied up: 'docker container prune' and 'docker image prune' remove "
@@ -55,25 +65,38 @@ class DockerBuilder:
 
 @contextlib.contextmanager
 def _build(request: BuildRequest) -> Iterator[Image]:
-    journal = request.cache_dir / "unfinished" if request.cache_dir else None
     with Engine.connect(request.stores) as engine:
-        sweep_noted(engine, journal)
         fetch(engine, request)
         sources = find_all_sources(request)
         preflight(engine, request)
-        before = Before.of(engine)
-    with Transcript(request.stores.progress, request.stores.environ.get("TMPDIR") or None) as transcript:
-        try:
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(building())
+            note = stack.enter_context(_noted(request))
+            tmp = request.stores.environ.get("TMPDIR") or None
+            transcript = stack.enter_context(Transcript(request.stores.progress, tmp, note))
             yield _built(request, sources, transcript)
-        except (RuntimeimgError, OSError) as error:
-            if not sweep_later(request.stores, before, _made(transcript), journal):
-                raise RemoteError(str(error), hint=_LEFT_HINT) from None
-            raise
-        except BaseException:
-            sweep_later(request.stores, before, _made(transcript), journal)
-            raise
-        if not sweep_later(request.stores, before, _made(transcript), journal):
-            request.stores.progress.line(_LEFT_HINT)
+    except (RuntimeimgError, OSError) as error:
+        if not _sweep_later(request.stores):
+            raise RemoteError(str(error), hint=_LEFT_HINT) from None
+        raise
+    except BaseException:
+        _sweep_later(request.stores)
+        raise
+    if not _sweep_later(request.stores):
+        request.stores.progress.line(_LEFT_HINT)
+
+
+@contextlib.contextmanager
+def _noted(request: BuildRequest) -> Iterator[Note]:
+    """Yield the note of a build; once the context is left, whoever sweeps the Engine next removes what is in it."""
+    with Engine.connect(request.stores) as engine:
+        note = new_note(engine, "build")
+        try:
+            builds.begin(engine, note, render_dockerfile(request.plan))
+            yield note
+        finally:
+            note.close(done=False)
 
 
 def _built(request: BuildRequest, sources: list[context.Source], transcript: Transcript) -> Image:
@@ -88,6 +111,20 @@ def _built(request: BuildRequest, sources: list[context.Source], transcript: Tra
     if request.platform is not None and not image.platform.matches(request.platform):
         raise BuildFailed(f"the engine built for {image.platform}, not for {request.platform}")
     return _continued(image)
+
+
+def _sweep_later(options: StoreOptions) -> bool:
+    """Remove what was noted once the Engine is back; return whether it came back in time."""
+    until = time.monotonic() + RECONNECT
+    while True:
+        try:
+            with Engine.connect(options) as engine:
+                sweep(engine)
+                return True
+        except (RemoteError, TransientError, NotFoundError, UnavailableError):
+            if time.monotonic() > until:
+                return False
+        time.sleep(_PAUSE)
 
 
 def _continued(image: Image) -> Image:
@@ -126,6 +163,7 @@ def _run(engine: Engine, request: BuildRequest, sources: list[context.Source], t
         except BaseException:
             for message in stream.stop(STOPPING):
                 transcript.take(message)
+            transcript.finish()
             raise
     transcript.finish()
     if transcript.error is not None:
@@ -143,10 +181,3 @@ def _failure(request: BuildRequest, transcript: Transcript) -> BuildFailed:
         output=tuple(transcript.tail),
         log=transcript.keep_log(folder),
     )
-
-
-def _made(transcript: Transcript) -> Made:
-    images = set(transcript.images)
-    if transcript.image_id is not None:
-        images.add(transcript.image_id.partition(":")[2][:12])
-    return Made(images=frozenset(images), containers=frozenset(transcript.containers))

@@ -16,6 +16,7 @@ from runtimeimg.spec import patterns
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.images import engine_name, inspect, unpacked_size
 from runtimeimg.stores.engine.refusals import pull_refusal
+from runtimeimg.stores.engine.unfinished import new_label, noted
 from runtimeimg.stores.missing import named, nowhere
 
 _MOVING = frozenset({"Downloading", "Extracting"})
@@ -137,19 +138,23 @@ def _opened(engine: Engine, image: str) -> Iterator[str]:
     """Create a container of `image` to look into, and remove it; it is never started."""
     # Named by us, it can be removed even when the answer to its creation never came.
     name = f"runtimeimg-{uuid.uuid4().hex}"
-    body = {
-        "Image": image,
-        "Cmd": ["/"],
-        "Entrypoint": ["/"],
-        "NetworkDisabled": True,
-        "HostConfig": {"NetworkMode": "none"},
-    }
-    try:
-        engine.call("POST", "/containers/create", params={"name": name}, body=body).close()
-        yield name
-    finally:
-        with contextlib.suppress(NotFoundError):
-            engine.call("DELETE", f"/containers/{name}", params={"force": True, "v": True}).close()
+    with noted(engine) as note:
+        body = {
+            "Image": image,
+            "Cmd": ["/"],
+            "Entrypoint": ["/"],
+            "Labels": dict([new_label(note)]),
+            "NetworkDisabled": True,
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        try:
+            engine.call("POST", "/containers/create", params={"name": name}, body=body).close()
+            note.add(settled=True)
+            yield name
+        finally:
+            with contextlib.suppress(NotFoundError):
+                engine.call("DELETE", f"/containers/{name}", params={"force": True, "v": True}).close()
+            note.close(done=True)
 
 
 def _has(engine: Engine, container: str, path: str) -> bool:

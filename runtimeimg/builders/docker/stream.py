@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from runtimeimg.errors import RuntimeimgError
 from runtimeimg.progress import Progress
+from runtimeimg.remains import Note
 from runtimeimg.stores.engine import Engine
 
 if TYPE_CHECKING:
@@ -24,23 +25,23 @@ if TYPE_CHECKING:
 TAIL = 20
 KEPT_LOGS = 20
 _STEP = re.compile(r"Step (\d+)/\d+ : (.*)\Z", re.DOTALL)
-_IMAGE = re.compile(r" ---> ([0-9a-f]{12})\Z")
+_PODMAN_STEP = re.compile(r"(?:\[\d+/\d+\] )?STEP \d+/\d+: (.*)\Z", re.DOTALL)  # it counts anew for each stage
+_IMAGE = re.compile(r" ?--?-> ([0-9a-f]{12})\Z")  # shorter from podman
 _CONTAINER = re.compile(r" ---> Running in ([0-9a-f]{12})\Z")
-_NOISE = re.compile(r" ---> |Removing intermediate container [0-9a-f]{12}\Z")
+_NOISE = re.compile(r" ---> |--> |Removing intermediate container [0-9a-f]{12}\Z")
 _WAITING = 256
 
 
 class Transcript:
-    """What a build has said so far: its lines, the step it is at, the images and containers it made or found."""
+    """What a build has said so far: its lines, the step it is at; the images and containers it named are noted."""
 
-    def __init__(self, progress: Progress, folder: str | None) -> None:
+    def __init__(self, progress: Progress, folder: str | None, note: Note) -> None:
         self.step = 0
         self.instruction: str | None = None
         self.tail: deque[str] = deque(maxlen=TAIL)
         self.image_id: str | None = None
         self.error: str | None = None
-        self.images: set[str] = set()
-        self.containers: set[str] = set()
+        self._note = note
         self._progress = progress
         self._rest = ""
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace", dir=folder)  # noqa: SIM115
@@ -58,6 +59,7 @@ class Transcript:
         aux = message.get("aux")
         if isinstance(aux, Mapping) and isinstance(aux.get("ID"), str):
             self.image_id = aux["ID"]
+            self._note.add(image=aux["ID"].partition(":")[2][:12])
         if isinstance(text := message.get("stream"), str):
             *lines, self._rest = (self._rest + text).split("\n")
             for line in lines:
@@ -72,6 +74,7 @@ class Transcript:
         if self._rest:
             self._line(self._rest)
             self._rest = ""
+        self._note.add(settled=True)
 
     def keep_log(self, folder: Path | None) -> str:
         """Write all lines to a new file and return its path; of those in `folder` only the latest are kept."""
@@ -91,11 +94,16 @@ class Transcript:
         self._progress.line(line)
         if found := _STEP.match(line):
             self.step, self.instruction = int(found[1]), found[2].strip()
+            self._note.add(step=self.instruction)
+            self.tail.clear()
+        elif found := _PODMAN_STEP.match(line):
+            self.instruction = found[1].strip()
+            self._note.add(step=self.instruction)
             self.tail.clear()
         elif found := _IMAGE.match(line):
-            self.images.add(found[1])
+            self._note.add(image=found[1])
         elif found := _CONTAINER.match(line):
-            self.containers.add(found[1])
+            self._note.add(container=found[1])
         elif not _NOISE.match(line):
             self.tail.append(line)
 

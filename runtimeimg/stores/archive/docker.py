@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from runtimeimg import remains
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.hostfile import explained
 from runtimeimg.image import Image, Layer, Origin
@@ -107,11 +107,11 @@ def loadable(image: Image, folder: str | None) -> Iterator[Image]:
     if all(layer_compression(layer.descriptor.media_type) != "zstd" for layer in image.layers):
         yield image
         return
-    with tempfile.TemporaryDirectory(dir=folder or None, prefix="runtimeimg-") as place:
+    with remains.folder(folder) as place:
         layers = list(image.layers)
         for number, layer in enumerate(layers):
             if layer_compression(layer.descriptor.media_type) == "zstd":
-                layers[number] = once_more(partial(_unpacked, layer, Path(place) / str(number)))
+                layers[number] = once_more(partial(_unpacked, layer, place / str(number)))
         yield replace(image, layers=tuple(layers), manifest=None)
 
 

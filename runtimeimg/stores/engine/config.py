@@ -66,6 +66,13 @@ def approximate(
     return ImageConfig.from_json(_plain(inspection, histories[0] if len(histories) == 1 else []), DOCKER_CONFIG)
 
 
+def without_label(config: ImageConfig, key: str) -> ImageConfig:
+    """Return the config without a label."""
+    settings = dict(config.config)
+    labels = {name: value for name, value in (settings.pop("Labels", None) or {}).items() if name != key}
+    return config.evolve(config=settings | ({"Labels": labels} if labels else {}))
+
+
 def without_noise(config: ImageConfig) -> ImageConfig:
     """Return the config without what only tells of the containers that built it, fields in moby's order."""
     return config.evolve(config=_clean(config.config), **dict.fromkeys(_BUILD_FIELDS))

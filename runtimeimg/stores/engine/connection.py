@@ -28,6 +28,7 @@ from runtimeimg.oci import Reference
 from runtimeimg.oci.documents import load_json
 from runtimeimg.oci.reference import DEFAULT_REGISTRY
 from runtimeimg.stores.engine.address import DEFAULT_ADDRESS, Address, find_address
+from runtimeimg.stores.engine.unfinished import sweep_quietly
 from runtimeimg.stores.tls import Trust, client_context, quiet_unverified, reason
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _BEHIND_SSH = "tcp://localhost:2375"
 HUB_LOGIN = "https://index.docker.io/v1/"
 PATIENCE = "RUNTIMEIMG_ENGINE_TIMEOUT"
 DEFAULT_PATIENCE = 600.0
+_LISTINGS = 5
 _told: set[str] = set()
 _BUSY = frozenset({429, 502, 503, 504})
 
@@ -82,6 +84,7 @@ class Engine:
             client.close()
             raise UnavailableError(f"what answers at '{where.url}' is not a Docker Engine", hint=_HINT)
         engine._version = version
+        sweep_quietly(engine)
         if where.fallback and where.url not in _told:
             _told.add(where.url)
             options.progress.line(f"no Docker Engine at '{DEFAULT_ADDRESS}': the one at '{where.url}' is used")
@@ -101,6 +104,14 @@ class Engine:
         """Return the JSON that GET of `path` answers; see `call` for `api`."""
         with self.call("GET", path, params=params, api=api) as response, self._translated(path):
             return response.json()
+
+    def images(self, *, every: bool = False, filters: object = None) -> list[dict[str, Any]]:
+        """Return the Engine's list of images; `every` one, those too that only others build on."""
+        for _ in range(_LISTINGS):
+            # Docker's own store fails to list an image that is removed at that moment.
+            with contextlib.suppress(RemoteError):
+                return list(self.get("/images/json", all=every, filters=filters))
+        return list(self.get("/images/json", all=every, filters=filters))
 
     def call(
         self,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+from runtimeimg import remains
 from runtimeimg.errors import NotFoundError, RemoteError, UsageError
 from runtimeimg.image import Image, ImageIndex, Layer, Origin, choose_platform
 from runtimeimg.image.values import image_entries
 from runtimeimg.oci import Digest, ImageConfig, Location, Platform
 from runtimeimg.oci.mediatypes import DOCKER_CONFIG
-from runtimeimg.runtimegraph import VERSION_LABEL
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import require_whole
 from runtimeimg.stores.engine import Engine, quoted
@@ -24,8 +25,10 @@ from runtimeimg.stores.engine.loadstored import load_stored
 from runtimeimg.stores.engine.saved import Documents
 from runtimeimg.stores.engine.spool import EngineImage, EngineLayer, saved
 from runtimeimg.stores.engine.stored import platforms_held, read_stored
+from runtimeimg.stores.engine.unfinished import new_note, sweep_quietly
 
 _AT_ONCE = 4
+_TURN = 300.0  # seconds that others who write to the same name are waited for
 _TELLS_ALL = "1.44"
 """The last Engine API whose inspection tells all of a config: what is empty, and the container of the last step."""
 
@@ -151,22 +154,35 @@ class DaemonDestination:
 
         The containerd image store takes an index whole; of one, any other gets the image for this machine's platform.
         """
-        with Engine.connect(self._options) as engine:
+        with Engine.connect(self._options) as engine, contextlib.ExitStack() as stack:
+            if not stack.enter_context(remains.lock(self._lock(engine), seconds=_TURN)):
+                engine.options.progress.line(f"another process has been writing '{self._tag}' for {_TURN:.0f} seconds")
+            note = new_note(engine, f"writing of '{self._tag}'")
+            # What lost its name is swept: at once, or where a build may be at work with it, by the last of these.
+            stack.callback(sweep_quietly, engine)
+            stack.callback(note.close, done=False)
             kind = kind_of(engine)
             chosen = image if isinstance(image, Image) or kind.containerd else choose_platform(image, None)
             before = inspect(engine, self._tag)
+            if before is not None:
+                note.add(replaced=before["Id"])
             known = chosen.image_id if isinstance(chosen, Image) else None
             if known is not None and inspect(engine, known) is not None:
                 image_id = self._tag_only(engine, known)
             elif kind.containerd:
-                image_id = load_stored(engine, chosen, self._tag, _stored(engine, chosen, kind))
+                image_id = load_stored(engine, chosen, self._tag, _stored(engine, chosen, kind), note)
             else:
                 assert isinstance(chosen, Image)
                 image_id = self._load(engine, chosen, kind)
+            # The image at hand has no name any more where another machine has written to the same one meanwhile.
+            note.add(replaced=image_id)
+            note.add(settled=True)
             self._options.account.saw(self.name, unpacked_size(inspect(engine, image_id) or {}))
-            if before is not None and before["Id"] != image_id:
-                _remove_replaced(engine, str(before["Id"]))
         return Written(name=self.name, image_id=image_id)
+
+    def _lock(self, engine: Engine) -> str:
+        """Return the name of the lock that those who write to this tag take turns with."""
+        return f"tag-{hashlib.sha256(f'{engine.address} {self._tag}'.encode()).hexdigest()[:16]}"
 
     def _tag_only(self, engine: Engine, image_id: str) -> str:
         repository, _, tag = self._tag.rpartition(":")
@@ -189,13 +205,13 @@ class DaemonDestination:
                 if not present and parent is None:
                     raise
                 load(engine, everything)
-        loaded = inspect(engine, self._tag)
+        # Asked for by its ID: the name may already be another image's, which was written at the same time.
+        loaded = inspect(engine, image.config.digest)
         if loaded is None:
             raise RemoteError(f"engine took image '{self._tag}' but does not show it")
-        image_id = str(loaded["Id"])
-        if image_id != image.config.digest or engineconfig.layer_ids(loaded) != list(image.config.diff_ids):
+        if engineconfig.layer_ids(loaded) != list(image.config.diff_ids):
             raise RemoteError(f"engine shows another image than was sent under '{self._tag}'")
-        return image_id
+        return str(loaded["Id"])
 
 
 def _stored(engine: Engine, image: Image | ImageIndex, kind: EngineKind) -> frozenset[Digest]:
@@ -254,7 +270,7 @@ def _present(engine: Engine, layers: tuple[Layer, ...]) -> int:
 def _batches(engine: Engine, first: Iterable[str]) -> Iterator[Sequence[str]]:
     """Yield IDs of images to look at: those that layers came from, then all others, a few at a time."""
     yield sorted(first)
-    ids = [str(entry["Id"]) for entry in engine.get("/images/json")]
+    ids = [str(entry["Id"]) for entry in engine.images()]
     for start in range(0, len(ids), 4 * _AT_ONCE):
         yield ids[start : start + 4 * _AT_ONCE]
 
@@ -266,12 +282,3 @@ def _common(first: Iterable[str], second: Iterable[str]) -> int:
             break
         count += 1
     return count
-
-
-def _remove_replaced(engine: Engine, image_id: str) -> None:
-    """Remove an image that lost its last name, if this program made it; one that a container uses stays."""
-    found = inspect(engine, image_id)
-    if found is None or found.get("RepoTags") or VERSION_LABEL not in ((found.get("Config") or {}).get("Labels") or {}):
-        return
-    with contextlib.suppress(RemoteError, NotFoundError):
-        engine.call("DELETE", f"/images/{quoted(image_id)}").close()

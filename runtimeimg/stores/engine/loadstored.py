@@ -6,35 +6,39 @@ was missing after all, everything is sent.
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from runtimeimg.errors import NotFoundError, RemoteError
+from runtimeimg.errors import RemoteError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Digest, Index, Reference
 from runtimeimg.oci.documents import dump_json
+from runtimeimg.remains import Note
 from runtimeimg.stores.contents import Contents, contents
 from runtimeimg.stores.engine.connection import Engine, quoted
 from runtimeimg.stores.engine.load import BLOCK, file_entry, send, stream_entry
 from runtimeimg.stores.engine.saved import blob_name
+from runtimeimg.stores.engine.unfinished import remove_image
 from runtimeimg.stores.opening import BytesBlob
 
 PASSING = "localhost/runtimeimg-passing"
 """The repository of names that an image has while it is looked at."""
 
 
-def load_stored(engine: Engine, image: Image | ImageIndex, tag: str, present: frozenset[Digest]) -> str:
+def load_stored(engine: Engine, image: Image | ImageIndex, tag: str, present: frozenset[Digest], note: Note) -> str:
     """Put `image` into the Engine under `tag` and return its ID; `present` are layers that are not sent at first.
+
+    The passing name is noted.
 
     Raises RemoteError when the Engine does not hold the whole of it afterwards; the name is then where it was.
     """
     what = contents(image)
     for absent in dict.fromkeys((present, frozenset())):
         passing = f"{PASSING}:{uuid.uuid4().hex}"
+        note.add(name=passing)
         try:
             send(engine, partial(_layout, engine, what, passing, tag, absent), tag)
             if not _whole(engine, passing, what, told=bool(absent)):
@@ -47,8 +51,7 @@ def load_stored(engine: Engine, image: Image | ImageIndex, tag: str, present: fr
             if not absent:
                 raise
         finally:
-            with contextlib.suppress(NotFoundError):
-                engine.call("DELETE", f"/images/{quoted(passing)}", params={"noprune": True, "force": True}).close()
+            remove_image(engine, passing, force=True)
     raise RemoteError(f"engine does not hold the whole of image '{tag}' after it was sent")
 
 

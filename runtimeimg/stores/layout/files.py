@@ -22,8 +22,9 @@ from runtimeimg.hostfile import explained, open_file
 from runtimeimg.oci import Descriptor, Digest, Index
 from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.oci.mediatypes import OCI_INDEX
+from runtimeimg.remains import is_temporary
 from runtimeimg.stores.contents import Blob
-from runtimeimg.stores.files import AtomicFile, atomic_file, is_temporary, remove_stale, sync_folder
+from runtimeimg.stores.files import AtomicFile, atomic_file, remove_stale, sync_folder
 from runtimeimg.stores.verify import CHUNK, once_more
 
 MARKER = "oci-layout"

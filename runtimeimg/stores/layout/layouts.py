@@ -15,6 +15,7 @@ from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.documents import declared_type
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
+from runtimeimg.remains import held
 from runtimeimg.stores.base import StoreOptions, Written
 from runtimeimg.stores.contents import Blob, contents
 from runtimeimg.stores.files import require_folder
@@ -91,6 +92,8 @@ class LayoutDestination:
     def write(self, image: Image | ImageIndex) -> Written:
         """Write all blobs, then `index.json`: until then the layout says what it said before."""
         parts = contents(image)
+        kept = f"blobs in layout '{self._root}' that no name refers to; the next image written there takes them up"
+        held.add(self, kept)
         files.prepare(self._root)
         for_each(parts.blobs, self._write_blob)
         for manifest in (*parts.children, parts.top):
@@ -101,6 +104,7 @@ class LayoutDestination:
         with files.locked(self._root, self._options.progress.line):
             index = read_index(self._root)
             files.replace_index(self._root, with_entry(index, entry))
+        held.drop(self)
         return Written(name=self.name, descriptor=parts.top.descriptor)
 
     def _write_blob(self, blob: Blob, stop: threading.Event) -> None:
