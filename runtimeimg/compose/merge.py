@@ -101,7 +101,7 @@ class _Merger:
         path: bytes = row[0]
         if not path:
             if row[1] == DIRECTORY:
-                self._root.inode = self._made(FolderInode, row, index)
+                self._folder_over(self._root, row, index)
             return
         parent, _, name = path.rpartition(b"/")
         children = self._children(parent)
@@ -121,9 +121,11 @@ class _Merger:
     def _folder_over(self, present: Node | None, row: Row, index: int) -> FolderInode | None:
         """Return a folder's inode; None where a folder is there already, which takes it on and keeps what is in it."""
         made = self._made(FolderInode, row, index)
+        made.below = None
         if present is None or present.children is None:
             return made
-        made.below = present.inode if isinstance(present.inode, FolderInode) else None
+        if isinstance(present.inode, FolderInode):
+            made.below = present.inode
         present.inode = made
         return None
 

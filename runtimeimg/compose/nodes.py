@@ -84,16 +84,7 @@ class FolderInode(Inode):
 
     __slots__ = ("below",)
 
-    def __init__(
-        self,
-        attributes: Attributes,
-        size: int = 0,
-        mtime: int | None = 0,
-        place: Place | None = None,
-        path: bytes = b"",
-    ) -> None:
-        super().__init__(attributes, size, mtime, place, path)
-        self.below: FolderInode | None = None
+    below: FolderInode | None
 
     def as_of(self, highest: int) -> FolderInode | None:
         """Return the folder as the layers up to the origin `highest` have it, None where they have none."""

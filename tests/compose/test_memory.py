@@ -5,22 +5,13 @@ import pytest
 from runtimeimg.image.layertar import Entry
 from runtimeimg.image.tarwrite import END, header, padding
 from tests.hostile import blobs, bounded
+from tests.hostile.test_layer_attacks import SPEC
 
 from .images import folder, tar, write_layout
 
 FILES = 200_000
 LIMIT = 150
 """MiB."""
-SPEC = """\
-apiVersion: runtimeimg.dev/v1
-kind: Build
-spec:
-  builder: {image: "oci:layout:builder"}
-  output: {image: out}
-  runtime:
-    base: {image: "oci:layout:base"}
-    directories: ["SOURCE:/app"]
-"""
 
 
 def many_files():
@@ -48,7 +39,7 @@ def place(tmp_path_factory):
 )
 def test_memory_of_many_files(place, source, more):
     """All of them cold, all of them with a warm cache, a few of them, all of them without a cache."""
-    (place / "build.yaml").write_text(SPEC.replace("SOURCE", source))
+    (place / "build.yaml").write_text(SPEC.replace("SOURCE", f"{source}:/app"))
     arguments = more if "-o" in more else ["-o", "oci:out", *more]
     environ = {"XDG_CACHE_HOME": str(place / "cache")}
     outcome = bounded.cli("build", "--builder", "native", *arguments, "build.yaml", env=environ, cwd=place)
