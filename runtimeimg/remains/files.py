@@ -17,25 +17,34 @@ _PREFIX, _SUFFIX = ".runtimeimg-", ".tmp"
 
 
 def temporary_file(where: Path, mode: int) -> tuple[IO[bytes], Path]:
-    """Return a new locked file in `where`, to be renamed or removed, and then told to `forget`; it is noted."""
+    """Return a new locked file in `where`, to be renamed or removed, and then told to `forget`.
+
+    It is noted before it is made, so that there is no moment in which it would be left for good, and once more in case
+    that another process took the note for an old one meanwhile.
+    """
     while True:
         path = where / f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
         held.add(path, f"file '{path}'", lambda path=path: _unlinked(path))  # type: ignore[misc]
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "w+b")
+        _note(path)
+        try:
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "w+b")
+        except BaseException:
+            forget(path)
+            raise
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if os.fstat(file.fileno()).st_nlink:
-                with contextlib.suppress(OSError):
-                    _note(path.absolute())
+                _note(path)
                 return file, path
         except BlockingIOError:
             pass
         except BaseException:
             file.close()
             path.unlink(missing_ok=True)
+            forget(path)
             raise
         file.close()
-        held.drop(path)
+        forget(path)
 
 
 @contextlib.contextmanager
@@ -90,7 +99,14 @@ def sweep(tmp: str | None = None) -> None:
 
 
 def _note(path: Path) -> None:
-    in_place(None, lambda where: _note_of(path, where).symlink_to(path))
+    """Note a file, if it is not; where that is not possible it is done without."""
+
+    def make(where: Path) -> None:
+        with contextlib.suppress(FileExistsError):
+            _note_of(path, where).symlink_to(path.absolute())
+
+    with contextlib.suppress(OSError):
+        in_place(None, make)
 
 
 def _note_of(path: Path, where: Path) -> Path:

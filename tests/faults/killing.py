@@ -167,7 +167,8 @@ def play(world: World, scene: Scene, kills: int, engine: docker.APIClient | None
         world.run(*(("ps",) if scene.engine else ("schema",)))
         was = world.marks(scene.to)  # an Engine may have been at its last step
         assert was in {now, new}, story
-        assert world.remains() == [], story
+        remains = world.remains()
+        assert remains == [], f"{story}: {remains}"
         if engine is not None:
             assert left_on(engine) - before == set(), story
     world.run(*scene.argv(kills + 2))
