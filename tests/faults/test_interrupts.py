@@ -23,8 +23,8 @@ import pytest
 from tests.faults.killing import APP, BASE, SEED, World, left_on
 from tests.hostile.registryserver import Server, message
 
-PROMPTLY = 6.0
-"""Seconds; it is one on a machine that has nothing else to do."""
+PROMPTLY = 30.0
+"""Seconds; it is one on a machine that has nothing else to do. What is waited for goes on for longer."""
 NUMBERS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 SOURCE = "oci:images:source0"
 
@@ -254,7 +254,7 @@ def test_at_random_moments(world: World, number: int) -> None:
         code, said = process.wait(60), world.said()
         story = f"seed {SEED}, turn {turn} after {moment:.3f} of {length:.3f} seconds: {code}\n{said}"
         # Before the first line of ours, and after the last, it is Python that the signal ends.
-        assert code in {0, 130, -number} or moment < 0.1, story
+        assert code in {0, 130, -number} or moment < max(0.1, 0.2 * length), story
         assert "Traceback" not in said or "runtimeimg/" not in said, story
         if code == 130:
             assert said.endswith(("runtimeimg: interrupted\n", "nothing was left behind\n")), story
