@@ -91,6 +91,8 @@ def take(path: Path) -> IO[bytes] | None:
 
 def removed(made: Path) -> bool:
     """Remove a folder with all that is in it, and tell whether it is gone."""
+    with contextlib.suppress(OSError):
+        made.rmdir()  # an empty one needs no descriptor, and there may be none left
     if not os.path.lexists(made):
         return True
     import shutil
