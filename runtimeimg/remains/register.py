@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from runtimeimg.remains.places import remove_place
 
@@ -25,6 +25,21 @@ class Held:
         """Note that something is gone, or in its place."""
         with self._lock:
             self._items.pop(key, None)
+
+    @contextlib.contextmanager
+    def during(self, shown: str) -> Iterator[None]:
+        """Note something that is there in part as long as the context is open.
+
+        After an error it is no more than any error leaves; who ends the process early, though, is still told of it.
+        """
+        key = object()
+        self.add(key, shown)
+        try:
+            yield
+        except Exception:
+            self.drop(key)
+            raise
+        self.drop(key)
 
     def clear_away(self) -> list[str]:
         """Remove what can be removed and return, for people, what is left."""

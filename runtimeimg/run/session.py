@@ -35,6 +35,7 @@ DEAD_DAEMON = 1
 
 _GRACE = 5.0  # seconds that daemons have after the main command, as in the wrapper
 _TAKEN = ("already allocated", "address already in use")  # what Docker and podman say of a port that is taken
+_LOOK_UP = 0.25
 _TOGETHER = 0.5  # seconds in which the ends of a daemon and of the main command are taken for one
 _STOPPING = frozenset({"INT", "TERM", "HUP"})
 
@@ -196,13 +197,16 @@ class Session:
                 containers.kill(self._engine, self._main, self._stop_signal())
 
     def _next(self, kill_at: float | None) -> _Ended | str | None:
-        """Return the next event, None when the time to end is over."""
-        if kill_at is None:
-            return self._events.get()
-        try:
-            return self._events.get(timeout=max(0.0, kill_at - time.monotonic()))
-        except queue.Empty:
-            return None
+        """Return the next event, None when the time to end is over.
+
+        A signal that another thread takes does not wake this one, whose handler it is for: so it looks up often.
+        """
+        while True:
+            left = _LOOK_UP if kill_at is None else min(_LOOK_UP, max(0.0, kill_at - time.monotonic()))
+            with contextlib.suppress(queue.Empty):
+                return self._events.get(timeout=left)
+            if kill_at is not None and time.monotonic() >= kill_at:
+                return None
 
     def _daemon_ended(self, event: _Ended) -> DeadDaemon | None:
         """Start a daemon again if it may be, else return what there is to tell; None too when all ended together."""

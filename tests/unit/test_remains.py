@@ -25,6 +25,7 @@ def tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(remains.held, "_items", {})  # what other tests have interrupted is not at stake
     yield folder
     assert remains.held.clear_away() == []
 
@@ -213,3 +214,12 @@ def test_what_cannot_be_removed_is_told(tmp: Path) -> None:
     assert remains.held.clear_away() == ["what stays", "what is known to stay"]
     remains.held.drop("stays")
     remains.held.drop("known")
+
+
+def test_what_an_error_leaves_is_not_held_for_ever() -> None:
+    with pytest.raises(ValueError, match="x"), remains.held.during("half of it"):
+        raise ValueError("x")
+    with pytest.raises(KeyboardInterrupt), remains.held.during("the other half"):
+        raise KeyboardInterrupt
+    assert remains.held.clear_away() == ["the other half"]
+    remains.held._items.clear()

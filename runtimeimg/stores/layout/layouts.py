@@ -93,18 +93,17 @@ class LayoutDestination:
         """Write all blobs, then `index.json`: until then the layout says what it said before."""
         parts = contents(image)
         kept = f"blobs in layout '{self._root}' that no name refers to; the next image written there takes them up"
-        held.add(self, kept)
-        files.prepare(self._root)
-        for_each(parts.blobs, self._write_blob)
-        for manifest in (*parts.children, parts.top):
-            if not files.has_blob(self._root, manifest.descriptor):
-                files.write_blob(self._root, manifest, lambda _count: None)
-        files.sync_blobs(self._root)
-        entry = named_entry(parts.top.descriptor, image, self._location.tag)
-        with files.locked(self._root, self._options.progress.line):
-            index = read_index(self._root)
-            files.replace_index(self._root, with_entry(index, entry))
-        held.drop(self)
+        with held.during(kept):
+            files.prepare(self._root)
+            for_each(parts.blobs, self._write_blob)
+            for manifest in (*parts.children, parts.top):
+                if not files.has_blob(self._root, manifest.descriptor):
+                    files.write_blob(self._root, manifest, lambda _count: None)
+            files.sync_blobs(self._root)
+            entry = named_entry(parts.top.descriptor, image, self._location.tag)
+            with files.locked(self._root, self._options.progress.line):
+                index = read_index(self._root)
+                files.replace_index(self._root, with_entry(index, entry))
         return Written(name=self.name, descriptor=parts.top.descriptor)
 
     def _write_blob(self, blob: Blob, stop: threading.Event) -> None:

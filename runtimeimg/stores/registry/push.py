@@ -59,13 +59,12 @@ class RegistryDestination:
                 f"image cannot be written as '{self.name}': its digest is {parts.top.descriptor.digest}",
                 hint="name a tag instead",
             )
-        held.add(self, f"what was sent to '{self.name}', no name refers to it; the registry collects it")
-        for_each(parts.blobs, self._write_blob)
-        for manifest in (*parts.children, parts.top):
-            self._put_manifest(manifest, manifest.descriptor.digest)
-        if self._reference.tag is not None:
-            self._put_manifest(parts.top, self._reference.tag)
-        held.drop(self)
+        with held.during(f"what was sent to '{self.name}', no name refers to it; the registry collects it"):
+            for_each(parts.blobs, self._write_blob)
+            for manifest in (*parts.children, parts.top):
+                self._put_manifest(manifest, manifest.descriptor.digest)
+            if self._reference.tag is not None:
+                self._put_manifest(parts.top, self._reference.tag)
         return Written(name=self.name, descriptor=parts.top.descriptor)
 
     def _write_blob(self, blob: Blob, stop: threading.Event) -> None:
