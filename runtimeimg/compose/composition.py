@@ -23,7 +23,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from runtimeimg.compose import emit, kept
@@ -216,14 +216,9 @@ class _Composition:
         grouping = Grouping(root, self._settings.layers, MAX_LAYERS - (len(base.layers) if base is not None else 0))
         drafts = []
         for number in range(len(grouping.groups)):
-            entries = partial(
-                emit.items,
-                root,
-                grouping,
-                number,
-                latest=self._settings.latest,
-                otherwise=self._inputs.created.seconds,
-            )
+            # The entries are asked for again and again, their latest time takes a walk over all of them.
+            made = cache(partial(emit.latest_time, root, grouping, number, self._inputs.created.seconds))
+            entries = partial(emit.items, root, grouping, number, latest=self._settings.latest, made=made)
             drafts.append(_Draft(items=entries, steps=grouping.steps(number, brought)))
         return drafts
 

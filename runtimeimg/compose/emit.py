@@ -26,20 +26,19 @@ class Item(NamedTuple):
     inode: Inode
 
 
-def items(root: Node, grouping: Grouping, number: int, *, latest: int | None, otherwise: int) -> Iterator[Item]:
+def items(
+    root: Node, grouping: Grouping, number: int, *, latest: int | None, made: Callable[[], int]
+) -> Iterator[Item]:
     """Yield a layer's entries in their order; the root itself is not told.
 
-    No time is later than `latest` seconds. Folders that were made have that time, else the latest time of the rest of
-    the layer, and `otherwise` where there is no rest.
+    No time is later than `latest` seconds. Folders that were made have that time, else what `made` returns, which is
+    asked for each of them: the latest time of the rest of the layer (`latest_time`).
     """
-    made = latest
     for path, node, link in _walk(root, grouping, number):
         inode = grouping.shown(node, number)
         mtime = inode.mtime
         if mtime is None:
-            if made is None:
-                made = _latest(root, grouping, number, otherwise)
-            mtime = made
+            mtime = made() if latest is None else latest
         elif latest is not None and mtime > latest:
             mtime = latest
         kind, mode, uid, gid, target, device, xattrs = owned(inode.attributes, node.owner)
@@ -49,6 +48,12 @@ def items(root: Node, grouping: Grouping, number: int, *, latest: int | None, ot
         else:
             target = target if kind == SYMLINK else b""
             yield Item(Entry(path, kind, mode, uid, gid, inode.size, mtime, target, device, xattrs), inode)
+
+
+def latest_time(root: Node, grouping: Grouping, number: int, otherwise: int) -> int:
+    """Return the latest time of a layer's entries but for folders that were made; `otherwise` where there are none."""
+    times = (grouping.shown(node, number).mtime for _, node, _ in _walk(root, grouping, number))
+    return max((time for time in times if time is not None), default=otherwise)
 
 
 def write(
@@ -84,8 +89,3 @@ def _walk(root: Node, grouping: Grouping, number: int) -> Iterator[tuple[bytes, 
             held = [name for name, child in node.children.items() if child.touched and grouping.holds(child, number)]
             held.sort(reverse=True)
             stack += [(prefix + name, node.children[name]) for name in held]
-
-
-def _latest(root: Node, grouping: Grouping, number: int, otherwise: int) -> int:
-    times = (grouping.shown(node, number).mtime for _, node, _ in _walk(root, grouping, number))
-    return max((time for time in times if time is not None), default=otherwise)
