@@ -12,12 +12,16 @@ from runtimeimg.oci.digest import Digest
 from runtimeimg.oci.platform import Platform
 
 _LARGEST = 2**63 - 1  # descriptor.md: an int64
-_KNOWN = ("mediaType", "digest", "size", "platform", "annotations")
+_KNOWN = frozenset({"mediaType", "digest", "size", "platform", "annotations"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """What some content is: media type, digest, size in bytes; `extra` keeps the fields not named here."""
+    """What some content is: media type, digest, size in bytes; `extra` keeps the fields not named here.
+
+    `annotation`, as an example of the runtime-annotations proposal spells it, is read as `annotations`, which wins.
+    A platform without OS or architecture stays in `extra`.
+    """
 
     media_type: str
     digest: Digest
@@ -36,15 +40,21 @@ class Descriptor:
             raise InvalidDocumentError("descriptor has no mediaType")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST:
             raise InvalidDocumentError(f"descriptor size {str(size)[:40]!r} is not a number of bytes")
-        if not isinstance(annotations, Mapping) or not all(isinstance(v, str) for v in annotations.values()):
+        if not _is_string_map(annotations):
             raise InvalidDocumentError("descriptor annotations are not a map of strings")
+        platform = Platform.of_entry(data.get("platform"))
+        extra = {} if data.keys() <= _KNOWN else {key: value for key, value in data.items() if key not in _KNOWN}
+        if platform is None and data.get("platform") is not None:
+            extra["platform"] = data["platform"]
+        if _is_string_map(extra.get("annotation")):
+            annotations = {**extra.pop("annotation"), **annotations}
         return cls(
             media_type=media_type,
             digest=Digest.parse(data.get("digest")),
             size=size,
-            platform=Platform.from_json(data.get("platform")),
+            platform=platform,
             annotations=MappingProxyType(dict(annotations)),
-            extra=MappingProxyType({key: value for key, value in data.items() if key not in _KNOWN}),
+            extra=MappingProxyType(extra),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -55,3 +65,7 @@ class Descriptor:
         if self.platform is not None:
             result["platform"] = self.platform.to_json()
         return result | dict(self.extra)
+
+
+def _is_string_map(data: object) -> bool:
+    return isinstance(data, Mapping) and all(isinstance(value, str) for value in data.values())

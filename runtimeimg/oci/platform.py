@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform as _host
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 from runtimeimg.errors import InvalidDocumentError, UsageError
@@ -21,30 +23,47 @@ _ARCHITECTURES = {
     "i686": ("386", ""),
 }
 _DEFAULT_VARIANTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
+_OS = re.compile(r"([^()+]+)(?:\(([^()+]*)((?:\+[^()+]+)*)\))?\Z")
+_KNOWN = frozenset({"os", "architecture", "variant", "os.version", "os.features"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """An operating system and processor that an image is for; `variant` is empty where there is none."""
+    """An operating system and processor that an image is for; `variant` is empty where there is none.
+
+    `os_features` are sorted, each once; `extra` keeps the fields not named here.
+    """
 
     os: str
     architecture: str
     variant: str = ""
     os_version: str = ""
+    os_features: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the platform spelt `os/architecture[/variant]`; a bare architecture means linux."""
+        """Return the platform spelt `os[(version+feature...)]/architecture[/variant]`; a bare architecture means linux.
+
+        The parentheses are as containerd writes them: `windows(10.0.20348)/amd64`, `linux(+erofs)/amd64`.
+        """
         parts = text.strip().lower().split("/")
         if len(parts) == 1 and parts[0]:
             parts.insert(0, "linux")
-        if not 2 <= len(parts) <= 3 or not all(parts):
+        system = _OS.match(parts[0])
+        if not 2 <= len(parts) <= 3 or not all(parts) or system is None:
             raise UsageError(
                 f"platform {text!r} is not of the form os/architecture[/variant]",
                 hint="for example linux/amd64",
             )
         architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
-        return cls(os=parts[0], architecture=architecture, variant=parts[2] if len(parts) == 3 else variant)
+        return cls(
+            os=system[1],
+            architecture=architecture,
+            variant=parts[2] if len(parts) == 3 else variant,
+            os_version=system[2] or "",
+            os_features=tuple(sorted({item for item in (system[3] or "").split("+") if item})),
+        )
 
     @classmethod
     def from_json(cls, data: object) -> Self | None:
@@ -54,6 +73,9 @@ class Platform:
         fields = {key: data.get(key, "") for key in ("os", "architecture", "variant", "os.version")}
         if not all(isinstance(value, str) for value in fields.values()):
             raise InvalidDocumentError("platform holds a value that is not a string")
+        features = data.get("os.features") or ()
+        if not isinstance(features, (list, tuple)) or not all(isinstance(item, str) for item in features):
+            raise InvalidDocumentError("os.features of a platform is not a list of strings")
         if not fields["os"] or not fields["architecture"]:
             return None
         return cls(
@@ -61,7 +83,16 @@ class Platform:
             architecture=fields["architecture"],
             variant=fields["variant"],
             os_version=fields["os.version"],
+            os_features=tuple(sorted(set(features))) if features else (),
         )
+
+    @classmethod
+    def of_entry(cls, data: object) -> Self | None:
+        """Return the platform that an index gives one of its entries, fields that are not known kept in `extra`."""
+        found = cls.from_json(data)
+        if found is None or not isinstance(data, Mapping) or data.keys() <= _KNOWN:
+            return found
+        return replace(found, extra=MappingProxyType({key: data[key] for key in data if key not in _KNOWN}))
 
     @classmethod
     def host(cls) -> Self:
@@ -75,9 +106,10 @@ class Platform:
             "architecture": self.architecture,
             "os": self.os,
             "os.version": self.os_version,
+            "os.features": list(self.os_features),
             "variant": self.variant,
         }
-        return {key: value for key, value in fields.items() if value}
+        return {key: value for key, value in fields.items() if value} | dict(self.extra)
 
     @property
     def normal(self) -> tuple[str, str, str]:
@@ -87,6 +119,12 @@ class Platform:
     def matches(self, wanted: Self) -> bool:
         """Tell whether something of this platform is what `wanted` asks for (default variants are equal)."""
         return self.normal == wanted.normal
+
+    @property
+    def full(self) -> str:
+        """The platform with the version and features of its OS, as `parse` reads it."""
+        inside = "+".join((self.os_version, *self.os_features))
+        return "/".join(filter(None, (f"{self.os}({inside})" if inside else self.os, self.architecture, self.variant)))
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

@@ -101,7 +101,7 @@ def test_platforms_match_with_their_default_variants(there: str, wanted: str, sa
     assert Platform.parse(there).matches(Platform.parse(wanted)) is same
 
 
-@pytest.mark.parametrize("text", ["", "linux/", "a/b/c/d", "/amd64"])
+@pytest.mark.parametrize("text", ["", "linux/", "a/b/c/d", "/amd64", "linux(/amd64", "linux()x/amd64", "(1)/amd64"])
 def test_bad_platforms_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Platform.parse(text)
@@ -131,6 +131,38 @@ def test_a_descriptor_keeps_what_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(
+    "platform",
+    [
+        {"architecture": "amd64", "os": "linux", "features": ["sse4"]},
+        {"architecture": "amd64", "os": "linux", "os.features": ["erofs", "x"]},
+        {"architecture": "amd64"},
+        {"os": "linux", "os.version": "1"},
+        {},
+    ],
+)
+def test_a_descriptor_keeps_the_platform_that_it_was_given(platform: dict[str, object]) -> None:
+    data = {"mediaType": OCI_MANIFEST, "digest": f"sha256:{HEX}", "size": 7, "platform": platform}
+    assert Descriptor.from_json(data).to_json() == data
+
+
+def test_both_spellings_of_annotations_are_read_and_the_right_one_is_written() -> None:
+    data = {"mediaType": OCI_MANIFEST, "digest": f"sha256:{HEX}", "size": 7, "annotation": {"a": "1", "b": "1"}}
+    found = Descriptor.from_json({**data, "annotations": {"b": "2"}})
+    assert dict(found.annotations) == {"a": "1", "b": "2"}
+    assert "annotation" not in found.to_json()
+    assert found.to_json()["annotations"] == {"a": "1", "b": "2"}
+    assert Descriptor.from_json({**data, "annotation": 7}).extra == {"annotation": 7}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["windows(10.0.20348.1)/amd64", "linux(+erofs)/amd64/v3", "windows(10.0.1+win32k)/amd64", "linux(+a+b)/arm64/v8"],
+)
+def test_a_platform_is_spelt_with_version_and_features_as_containerd_does(text: str) -> None:
+    assert Platform.parse(text).full == text
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"size": -1},
@@ -142,6 +174,7 @@ def test_a_descriptor_keeps_what_it_does_not_know() -> None:
         {"mediaType": None},
         {"annotations": {"a": 1}},
         {"platform": {"os": 1, "architecture": "x"}},
+        {"platform": {"os": "a", "architecture": "x", "os.features": [1]}},
     ],
 )
 def test_bad_descriptors_are_refused(change: dict[str, object]) -> None:
