@@ -10,6 +10,10 @@ from __future__ import annotations
 
 MAX_DOCUMENT = 8 << 20
 """Bytes; larger documents are refused unread (registries commonly refuse beyond 4 MiB)."""
+MAX_INDEX = 4 << 20
+"""Bytes; what the commands that look at indexes alone read of one unless they are told otherwise."""
+MAX_INDEX_ENTRIES = 32_768
+"""Entries of an index."""
 MAX_JSON_VALUES = 500_000
 """Braces, brackets and commas of a document: each may become a value of a hundred bytes."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtimeimg.cli.options import format_option, store_options
+from runtimeimg.cli.tables import aligned
 
 if TYPE_CHECKING:
     from runtimeimg.run.runs import Run
@@ -59,13 +60,9 @@ def _described(run: Run) -> dict[str, Any]:
 
 
 def _show(runs: list[dict[str, Any]]) -> None:
-    from runtimeimg.text import printable
-
     rows = [("NAME", "IMAGE", "STATUS", "URLS")]
     for run in runs:
         rows.append((run["name"], run["image"], run["status"], " ".join(run["urls"]) or "-"))
         rows += [(f"  {item['name']}", "", item["status"], "") for item in run["daemons"]]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, [*widths, 0], strict=True))
-        click.echo(printable(line.rstrip()))
+    for line in aligned(rows):
+        click.echo(line)

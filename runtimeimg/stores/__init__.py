@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from runtimeimg.budgets import MAX_INDEX
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.oci import Location, Platform
 from runtimeimg.stores.base import Destination, Source, StoreOptions, Written
@@ -18,6 +20,7 @@ __all__ = [
     "Written",
     "open_destination",
     "open_image",
+    "open_index",
     "open_once",
     "open_one",
     "open_source",
@@ -81,6 +84,16 @@ def open_destination(location: Location, options: StoreOptions) -> Destination:
 def open_image(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:
     """Return what `location` names, opened."""
     return open_source(location, options, exact=exact).open()
+
+
+def open_index(location: Location, options: StoreOptions, limit: int = MAX_INDEX) -> ImageIndex:
+    """Return the index that `location` names; of it nothing is read but the index, of at most `limit` bytes."""
+    from runtimeimg.image import ImageIndex
+
+    found = open_image(location, replace(options, max_top=limit))
+    if isinstance(found, ImageIndex):
+        return found
+    raise UsageError(f"image '{location}' is a single image, not an index")
 
 
 def open_once(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runtimeimg.account import Account
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Descriptor, Location
 from runtimeimg.progress import Progress, Silent
@@ -22,7 +23,7 @@ class StoreOptions:
     `plain_http` holds `host[:port]` of registries spoken to without TLS besides loopback ones, `insecure` those whose
     TLS is not verified, and that are spoken to without where they have none.
     `attempts` are the tries of one request, more of them until `retry_time` seconds have passed; `timeout` is seconds
-    without a byte moving.
+    without a byte moving. `max_top` are the bytes that the manifest or index may have that a name stands for.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class StoreOptions:
     attempts: int = 5
     retry_time: float = 0.0
     timeout: float = 60.0
+    max_top: int = MAX_DOCUMENT
     progress: Progress = field(default_factory=Silent)
     account: Account = field(default_factory=Account)
     opened: dict[tuple[Location, str | None], Image | ImageIndex] = field(

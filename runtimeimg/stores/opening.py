@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
-from runtimeimg.budgets import MAX_DOCUMENT
+from runtimeimg.budgets import MAX_DOCUMENT, MAX_INDEX_ENTRIES
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.image.values import is_image
@@ -18,7 +18,6 @@ from runtimeimg.stores.verify import check_bytes, once_more, read_all, verified
 MAX_DEPTH = 8
 """Indexes within indexes; real ones have one or two levels."""
 MAX_LAYERS = 1024
-MAX_ENTRIES = 4096
 
 
 class Blobs(Protocol):
@@ -75,8 +74,12 @@ class Artifact(Manifest):
     blobs: tuple[StoredBlob, ...] = field(default=(), repr=False, compare=False)
 
 
-def open_top(raw: bytes, media_type: str | None, blobs: Blobs) -> Image | ImageIndex:
-    """Return the image or index that a verified top document describes."""
+def open_top(raw: bytes, media_type: str | None, blobs: Blobs, limit: int = MAX_DOCUMENT) -> Image | ImageIndex:
+    """Return the image or index that a verified top document describes, one of at most `limit` bytes."""
+    if len(raw) > limit:
+        raise InvalidDocumentError(
+            f"image '{blobs.name}': its manifest or index is {len(raw)} bytes; {limit} are allowed"
+        )
     opened = open_document(raw, media_type, blobs)
     if isinstance(opened, Manifest):
         kind = opened.artifact_type or opened.config.media_type
@@ -114,8 +117,8 @@ def _parse(raw: bytes, media_type: str | None) -> Manifest | Index:
 
 
 def _open_index(index: Index, blobs: Blobs, depth: int, name: str) -> ImageIndex:
-    if len(index.manifests) > MAX_ENTRIES:
-        raise InvalidDocumentError(f"its index lists {len(index.manifests)} manifests; {MAX_ENTRIES} are allowed")
+    if len(index.manifests) > MAX_INDEX_ENTRIES:
+        raise InvalidDocumentError(f"its index lists {len(index.manifests)} manifests; {MAX_INDEX_ENTRIES} are allowed")
 
     def open_manifest(descriptor: Descriptor) -> Image | ImageIndex | Manifest:
         raw = read_manifest(blobs, descriptor, name)

@@ -52,7 +52,7 @@ class ArchiveSource:
             tag = str(Reference.parse(tag).tagged)
         files.check_marker(index.read(files.MARKER), f"{self._path}:{files.MARKER}")
         layout = parse_index(index.read(files.INDEX), f"{self._path}:{files.INDEX}")
-        return open_entry(layout, tag, ArchiveBlobs(index, self.name))
+        return open_entry(layout, tag, ArchiveBlobs(index, self.name), self._options.max_top)
 
 
 class ArchiveBlobs:

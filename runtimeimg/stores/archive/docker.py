@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runtimeimg import remains
+from runtimeimg.budgets import MAX_INDEX_ENTRIES
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.hostfile import explained
 from runtimeimg.image import Image, Layer, Origin
@@ -25,7 +26,7 @@ from runtimeimg.oci import Descriptor, Digest, ImageConfig, Reference
 from runtimeimg.oci.documents import parse_json
 from runtimeimg.oci.mediatypes import OCI_CONFIG, layer_compression, oci_layer
 from runtimeimg.stores.archive.index import Member, TarIndex
-from runtimeimg.stores.opening import MAX_ENTRIES, MAX_LAYERS
+from runtimeimg.stores.opening import MAX_LAYERS
 from runtimeimg.stores.verify import once_more, verified
 
 
@@ -130,7 +131,7 @@ def _unpacked(layer: Layer, path: Path) -> Layer:
 
 def _entries(index: TarIndex) -> list[dict[str, Any]]:
     data = parse_json(index.read("manifest.json"), f"archive '{index.path}': manifest.json")
-    if not isinstance(data, list) or len(data) > MAX_ENTRIES or not all(isinstance(item, dict) for item in data):
+    if not isinstance(data, list) or len(data) > MAX_INDEX_ENTRIES or not all(isinstance(item, dict) for item in data):
         raise InvalidDocumentError(f"archive '{index.path}': manifest.json is not a list of images")
     return data
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
+from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.hostfile import open_file
 from runtimeimg.image import Image, ImageIndex, Origin
@@ -48,7 +49,7 @@ class LayoutSource:
             raise NotFoundError(f"folder '{self._root}' is not an OCI layout: it has no '{files.MARKER}'") from None
         files.check_marker(marker, str(self._root / files.MARKER))
         blobs = LayoutBlobs(self._root, self.name)
-        return open_entry(read_index(self._root), self._location.tag, blobs)
+        return open_entry(read_index(self._root), self._location.tag, blobs, self._options.max_top)
 
 
 class LayoutBlobs:
@@ -144,14 +145,14 @@ def parse_index(raw: bytes, where: str) -> Index:
     return index
 
 
-def open_entry(index: Index, tag: str | None, blobs: Blobs) -> Image | ImageIndex:
-    """Return what `tag` names in a layout's index."""
+def open_entry(index: Index, tag: str | None, blobs: Blobs, limit: int = MAX_DOCUMENT) -> Image | ImageIndex:
+    """Return what `tag` names in a layout's index, of at most `limit` bytes."""
     entry = _choose(index, tag, blobs.name)
     if entry is None:
         found = open_document(index.raw, OCI_INDEX, blobs)
         assert isinstance(found, ImageIndex)
         return found
-    return open_top(read_manifest(blobs, entry, blobs.name), entry.media_type, blobs)
+    return open_top(read_manifest(blobs, entry, blobs.name), entry.media_type, blobs, limit)
 
 
 def _choose(index: Index, tag: str | None, name: str) -> Descriptor | None:

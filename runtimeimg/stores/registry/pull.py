@@ -68,7 +68,8 @@ class RegistrySource:
     def _open_at(self, place: Place) -> Image | ImageIndex:
         client = client_for(place, self._options, self._timing)
         raw, media_type = once_more(lambda: fetch_manifest(client, place.reference))
-        return open_top(raw, media_type, RegistryBlobs(client, place.repository, f"docker://{place.reference}"))
+        blobs = RegistryBlobs(client, place.repository, f"docker://{place.reference}")
+        return open_top(raw, media_type, blobs, self._options.max_top)
 
 
 def _nowhere(name: Reference, tried: tuple[Reference, ...], last: RuntimeimgError) -> RuntimeimgError:

@@ -1,0 +1,17 @@
+"""`runtimeimg index`: the group; each command is a module beside this."""
+
+from __future__ import annotations
+
+import click
+
+from runtimeimg.cli.lazy import LazyGroup
+
+# name: (module of this package, what `--help` says of it)
+COMMANDS = {
+    "show": ("show", "Show what an index lists."),
+}
+
+
+@click.group("index", cls=LazyGroup, package=__name__, table=COMMANDS)
+def command() -> None:
+    """Make, change and show indexes of images."""
