@@ -4,7 +4,7 @@
     ├── BuildFailed            1   a step of a build failed; carries the step, its output and its origin
     ├── UsageError             2   bad usage: options or references that make no sense
     ├── InvalidDocumentError   2   a document somebody wrote or an image carries is invalid
-    │   └── SpecError          2   a Build spec with all its problems, each with its position
+    │   └── SpecError          2   what people write (a Build spec, a host): all problems with their places
     ├── NotFoundError          3   something named does not exist (image, path, platform)
     ├── UnavailableError       4   a builder or an engine is not there
     ├── RemoteError            5   a registry or daemon failed for good
@@ -91,7 +91,7 @@ class Problem:
 
 
 class SpecError(InvalidDocumentError):
-    """A Build spec is invalid; `problems` holds all that was found, in document order."""
+    """A document that people write is invalid; `problems` holds all that was found, in document order."""
 
     def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
         self.problems = tuple(problems)

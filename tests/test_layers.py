@@ -13,7 +13,7 @@ RANKS = {
     1: ("hostfile", "locks", "oci", "process"),
     2: ("runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),
-    4: ("planned", "render", "stamp", "strategy", "stores"),
+    4: ("planned", "render", "selection", "stamp", "strategy", "stores"),
     5: ("compose",),
     6: ("builders", "run"),
     7: ("build", "export", "provenance"),

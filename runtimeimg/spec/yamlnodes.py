@@ -74,13 +74,13 @@ class Node:
             return self.items[key]
         return None
 
-    def plain(self) -> Any:
-        """Return dicts, lists and scalars."""
+    def plain(self, *, as_written: bool = False) -> Any:
+        """Return dicts, lists and scalars; `as_written` makes texts of numbers and booleans, as they stand there."""
         if self.entries is not None:
-            return {key: entry.node.plain() for key, entry in self.entries.items()}
+            return {key: entry.node.plain(as_written=as_written) for key, entry in self.entries.items()}
         if self.items is not None:
-            return [entry.node.plain() for entry in self.items]
-        return self.value
+            return [entry.node.plain(as_written=as_written) for entry in self.items]
+        return self.text if as_written and self.value is not None else self.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

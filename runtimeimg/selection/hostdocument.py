@@ -1,0 +1,169 @@
+"""The document of a host: YAML or JSON that people or `host detect` write, its model and its JSON Schema.
+
+    apiVersion: runtimeimg.dev/v1
+    kind: Host
+    name: gpu-node-1
+    platform: linux/amd64/v3
+    facts: {gpu.vendor: nvidia, cuda.driver.version: 12.4, cpu.flags: [avx2, fma]}
+
+All values are texts: `6.10`, `0300` and `true` need no quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from runtimeimg.errors import UsageError
+from runtimeimg.oci import Platform
+from runtimeimg.selection.hosts import API_VERSION, KIND, Features, Host
+from runtimeimg.spec import checks, documents, jsonschema
+from runtimeimg.spec.problems import Guide
+
+MAX_TEXT = 4096
+"""Characters of a value, and of a name of a host."""
+FACT_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._/+-]{0,251}[A-Za-z0-9+])?$"
+"""Names of facts: dotted words, as `gpu.driver.version`."""
+
+_SCALAR = {"anyOf": [{"type": "string", "maxLength": MAX_TEXT}, {"type": "number"}, {"type": "boolean"}]}
+_OS_WORD = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+def _text(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"has {len(text)} characters; a value has {MAX_TEXT} at the most")
+    return checks.no_control(text, "a value", checks.CONTROL_BUT_TAB)
+
+
+def _name(text: str) -> str:
+    checks.no_control(text, "a name")
+    if not text.strip() or len(text) > 253:
+        raise ValueError(f"{checks.shown(text)} is not a name of a host; write 1 to 253 characters")
+    return text
+
+
+def _fact_name(text: str) -> str:
+    if not re.match(FACT_NAME, text) or text.endswith("\n"):
+        raise ValueError(f"{checks.shown(text)} is not a name of a fact; write dotted words such as 'gpu.model'")
+    return text
+
+
+def _os_word(text: str) -> str:
+    if not re.match(_OS_WORD, text) or text.endswith("\n"):
+        raise ValueError(f"{checks.shown(text)} is none; write one such as 'linux', 'amd64' or 'v3'")
+    return text
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, AfterValidator(_text), WithJsonSchema(_SCALAR)]
+Texts = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_as_list),
+    WithJsonSchema({"anyOf": [*_SCALAR["anyOf"], {"type": "array", "items": _SCALAR}]}),
+]
+FactName = Annotated[str, AfterValidator(_fact_name)]
+OsWord = Annotated[str, AfterValidator(_os_word), WithJsonSchema({"type": "string", "pattern": _OS_WORD})]
+TextMap = Mapping[Text, Text]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HostPlatform(_Closed):
+    """A platform with the fields of an image index; the short form is `os/architecture[/variant]`."""
+
+    os: OsWord = Field(description="Operating system.", examples=["linux"])
+    architecture: OsWord = Field(description="Processor.", examples=["amd64"])
+    variant: OsWord | None = Field(default=None, description="Variant or level of the processor.", examples=["v3"])
+    os_version: Text = Field(default="", alias="os.version", description="Version, on Windows the build.")
+    os_features: tuple[Text, ...] = Field(
+        default=(), alias="os.features", description="Features of the system that images may ask for."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, data: object) -> object:
+        if not isinstance(data, str):
+            return data
+        try:
+            return Platform.parse(data).to_json()
+        except UsageError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+class HostFeatures(_Closed):
+    """What Node Feature Discovery found, by feature."""
+
+    flags: Mapping[Text, tuple[Text, ...]] = Field(default={}, description="Names without values, `cpu.cpuid`.")
+    attributes: Mapping[Text, TextMap] = Field(default={}, description="Names with values, `kernel.version`.")
+    instances: Mapping[Text, tuple[TextMap, ...]] = Field(default={}, description="Devices, as `pci.device`.")
+
+
+class HostModel(_Closed):
+    """A machine that containers run on: its platform, and facts to choose images by."""
+
+    api_version: Literal["runtimeimg.dev/v1"] = Field(default=API_VERSION, alias="apiVersion")
+    kind: Literal["Host"] = Field(default=KIND)
+    name: Annotated[str, AfterValidator(_name)] = Field(default="", description="Name, by default that of the file.")
+    platform: HostPlatform = Field(description="What the machine is.", examples=["linux/amd64/v3"])
+    facts: Mapping[FactName, Texts] = Field(default={}, description="Facts by dotted names.")
+    labels: TextMap = Field(default={}, description="Labels of the Kubernetes node.")
+    features: HostFeatures = Field(default=HostFeatures(), description="What Node Feature Discovery found.")
+
+    def host(self, name: str) -> Host:
+        """Return the host, called `name` where its document gives it no name."""
+        found, place = self.features, self.platform
+        return Host(
+            name=self.name or name,
+            platform=Platform(
+                os=place.os,
+                architecture=place.architecture,
+                variant=place.variant or "",
+                os_version=place.os_version,
+            ),
+            os_features=tuple(dict.fromkeys(place.os_features)),
+            facts=dict(self.facts),
+            labels=dict(self.labels),
+            features=Features(
+                flags={name: frozenset(values) for name, values in found.flags.items()},
+                attributes={name: dict(values) for name, values in found.attributes.items()},
+                instances={name: tuple(dict(each) for each in values) for name, values in found.instances.items()},
+            ),
+        )
+
+
+GUIDE = Guide(
+    model=HostModel,
+    examples={
+        "platform": "linux/amd64/v3",
+        "facts": "{gpu.vendor: nvidia}",
+        "name": "node-1",
+        "kind": KIND,
+        "apiVersion": API_VERSION,
+    },
+    wanted={"platform": "a platform such as 'linux/amd64/v3' or a map with os and architecture"},
+    meant={"arch": "architecture", "properties": "facts", "osversion": "os.version", "osfeatures": "os.features"},
+    as_written=True,
+)
+
+
+def load(data: bytes, file: str = "<stdin>") -> Host:
+    """Return the host in `data`; `file` is the name for messages. Raises SpecError with all that is wrong."""
+    return documents.load(data, HostModel, "a host", file, GUIDE).value.host(Path(file).stem)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the document."""
+    example = {"name": "gpu-node-1", "platform": "linux/amd64/v3", "facts": {"gpu.vendor": "nvidia"}}
+    found = jsonschema.build(HostModel, KIND, [example])
+    short = {"type": "string", "pattern": "^[^/]+(/[^/]+){0,2}$"}
+    found["$defs"]["HostPlatform"] = jsonschema.with_short_forms([short], found["$defs"]["HostPlatform"])
+    return found

@@ -1,0 +1,54 @@
+"""What helps to explain errors of a Build spec."""
+
+from __future__ import annotations
+
+from runtimeimg.spec.models import API_VERSIONS, BuildSpec
+from runtimeimg.spec.problems import Guide
+
+BUILD = Guide(
+    model=BuildSpec,
+    examples={
+        "base": "{image: debian:bookworm-slim}",
+        "debug": "{image: busybox:stable}",
+        "env": "{NAME: value}",
+        "labels": "{org.example.team: web}",
+        "annotations": "{org.example.team: web}",
+        "image": "debian:bookworm-slim",
+        "port": "8080",
+        "source": "/workspace/source/dist",
+        "apiVersion": API_VERSIONS[0],
+        "kind": "Build",
+        "runtime": "{base: {image: debian:bookworm-slim}}",
+        "spec": "{runtime: {base: {image: debian:bookworm-slim}}}",
+    },
+    wanted={
+        "directories": "a path such as '/workspace/source/dist' or a map with a source",
+        "paths": "a path such as '/workspace/source/dist' or a map with a source",
+        "expose": "a port number such as 8080 or a map with a port",
+        "user": "a user such as 'app' or a map with a name",
+    },
+    meant={
+        "command": "entrypoint",
+        "copy": "directories",
+        "dest": "destination",
+        "environment": "env",
+        "exposedports": "expose",
+        "files": "directories",
+        "from": "base",
+        "image": "base",
+        "owner": "chown",
+        "ports": "expose",
+        "services": "daemons",
+        "src": "source",
+        "to": "destination",
+        "workingdir": "workDir",
+    },
+    foreign={"credentials": "logins come from --authfile or from docker's own config"},
+    tolerated={
+        (): frozenset({"status"}),
+        ("spec",): frozenset({"source", "sources", "strategy", "runtimeClassName"}),
+    },
+    pairs=(("directories", "paths"), ("cmd", "args")),
+    commands=frozenset({"entrypoint", "cmd", "args", "daemons"}),
+    start=("spec", "runtime"),
+)
