@@ -78,7 +78,7 @@ class _Closed(BaseModel):
 
 
 class HostPlatform(_Closed):
-    """A platform with the fields of an image index; the short form is `os/architecture[/variant]`."""
+    """A platform with the fields of an image index; the short form is that of `--platform`."""
 
     os: OsWord = Field(description="Operating system.", examples=["linux"])
     architecture: OsWord = Field(description="Processor.", examples=["amd64"])
@@ -110,8 +110,8 @@ class HostFeatures(_Closed):
 class HostModel(_Closed):
     """A machine that containers run on: its platform, and facts to choose images by."""
 
-    api_version: Literal["runtimeimg.dev/v1"] = Field(default=API_VERSION, alias="apiVersion")
-    kind: Literal["Host"] = Field(default=KIND)
+    api_version: Literal["runtimeimg.dev/v1"] = Field(default="runtimeimg.dev/v1", alias="apiVersion")
+    kind: Literal["Host"] = Field(default="Host")
     name: Annotated[str, AfterValidator(_name)] = Field(default="", description="Name, by default that of the file.")
     platform: HostPlatform = Field(description="What the machine is.", examples=["linux/amd64/v3"])
     facts: Mapping[FactName, Texts] = Field(default={}, description="Facts by dotted names.")
@@ -128,8 +128,8 @@ class HostModel(_Closed):
                 architecture=place.architecture,
                 variant=place.variant or "",
                 os_version=place.os_version,
+                os_features=tuple(sorted(set(place.os_features))),
             ),
-            os_features=tuple(dict.fromkeys(place.os_features)),
             facts=dict(self.facts),
             labels=dict(self.labels),
             features=Features(

@@ -17,25 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from runtimeimg.oci import Platform
 
 API_VERSION, KIND = "runtimeimg.dev/v1", "Host"
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What Node Feature Discovery found, by feature name such as `cpu.cpuid` (NodeFeature API, v1alpha1)."""
 
-    flags: Mapping[str, frozenset[str]] = _NONE
+    flags: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Names without values."""
-    attributes: Mapping[str, Mapping[str, str]] = _NONE
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Names with values."""
-    instances: Mapping[str, tuple[Mapping[str, str], ...]] = _NONE
+    instances: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     """Several of a kind, each with names and values: the devices of a bus."""
 
     def __bool__(self) -> bool:
@@ -48,10 +45,9 @@ class Host:
 
     name: str
     platform: Platform
-    """With the amd64 level as its variant where that is known."""
-    os_features: tuple[str, ...] = ()
+    """With the amd64 level as its variant where that is known, and what the OS offers as its features."""
     facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    features: Features = Features()
+    features: Features = field(default_factory=Features)
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the Kubernetes node: less than its features, but what is there where those are not to be had."""
 
@@ -61,15 +57,11 @@ class Host:
 
     def document(self) -> dict[str, Any]:
         """Return the host as its document has it: what `host detect` writes and `hostdocument.load` reads."""
-        platform: dict[str, Any] = self.platform.to_json()
-        if self.os_features:
-            platform["os.features"] = list(self.os_features)
-        short = set(platform) <= {"os", "architecture", "variant"}
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,
             "name": self.name,
-            "platform": str(self.platform) if short else platform,
+            "platform": self.platform.full,
             **_filled("facts", {name: _short(values) for name, values in sorted(self.facts.items())}),
             **_filled("labels", dict(sorted(self.labels.items()))),
             **_filled("features", _features(self.features)),
