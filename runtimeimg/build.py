@@ -12,8 +12,9 @@ from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.image.compress import Compression
+from runtimeimg.image.indexes import assembled, entry_of
 from runtimeimg.image.values import REFERENCE_DIGEST, image_entries, platforms_in
-from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Location, Platform, Reference
+from runtimeimg.oci import Digest, ImageConfig, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_once, open_one
 from runtimeimg.stores.copying import packed
@@ -105,14 +106,7 @@ def common_platforms(there: Mapping[Location, Sequence[Platform]]) -> tuple[Plat
 
 def index_of(images: Sequence[Image], plan: BuildPlan) -> ImageIndex:
     """Return an index of images for different platforms, in the order given."""
-    by_digest = {}
-    entries: list[Descriptor] = []
-    for image in images:
-        manifest = image.to_manifest()
-        by_digest[manifest.digest] = replace(image, manifest=manifest)
-        entries.append(replace(manifest.descriptor, platform=image.platform))
-    index = Index.of(entries, annotations=dict(plan.annotations))
-    return ImageIndex(index=index, open_manifest=lambda entry: by_digest[entry.digest], name=plan.name or "")
+    return assembled([entry_of(image) for image in images], plan.annotations, name=plan.name or "")
 
 
 def map_images(found: Image | ImageIndex, change: Callable[[Image], Image]) -> Image | ImageIndex:

@@ -101,21 +101,27 @@ def oci_layer_descriptor(descriptor: Descriptor) -> Descriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIndex:
-    """An index and a way to open what it lists; `open_manifest` reads a child by its descriptor."""
+    """An index and a way to open what it lists; `open_manifest` reads a child by its descriptor.
+
+    `origin` tells where the manifest of an entry is kept with all that it names, None where nobody knows: a destination
+    that is that place leaves them there, unread.
+    """
 
     index: Index
     open_manifest: Callable[[Descriptor], Image | ImageIndex | Manifest]
     name: str = ""
+    origin: Callable[[Descriptor], Origin | None] = lambda _: None
 
 
 def image_entries(index: ImageIndex) -> tuple[Descriptor, ...]:
     """Return the entries that are images for some platform; attestations and unknown platforms are passed over."""
-    return tuple(
-        item
-        for item in index.index.manifests
-        if not (item.platform is not None and item.platform.os == "unknown")
-        and "vnd.docker.reference.type" not in item.annotations
-    )
+    return tuple(item for item in index.index.manifests if not is_attestation(item))
+
+
+def is_attestation(entry: Descriptor) -> bool:
+    """Tell whether an entry is no image to run but says something of one, as BuildKit lists attestations."""
+    unknown = entry.platform is not None and entry.platform.os == "unknown"
+    return unknown or "vnd.docker.reference.type" in entry.annotations
 
 
 def platforms_in(found: Image | ImageIndex) -> tuple[Platform, ...]:

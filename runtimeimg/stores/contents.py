@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import IO, Protocol
 
 from runtimeimg.errors import InvalidDocumentError, UsageError
@@ -41,13 +41,15 @@ class Contents:
     top: BytesBlob
 
 
-def contents(image: Image | ImageIndex) -> Contents:
-    """Return what `image` consists of; documents are read and checked, blobs are not."""
-    blobs: dict[str, Blob] = {}
-    manifests: dict[str, BytesBlob] = {}
-    top = _collect(image, None, blobs, manifests, 0)
-    del manifests[top.descriptor.digest]
-    return Contents(blobs=tuple(blobs.values()), children=tuple(manifests.values()), top=top)
+def contents(image: Image | ImageIndex, there: Callable[[Origin], bool] = lambda _: False) -> Contents:
+    """Return what `image` consists of; documents are read and checked, blobs are not.
+
+    Entries of an index are left out, with all below them, where they are kept in a place of which `there` is true.
+    """
+    found = _Collected(there=there)
+    top = found.add(image, None, 0)
+    del found.manifests[top.descriptor.digest]
+    return Contents(blobs=tuple(found.blobs.values()), children=tuple(found.manifests.values()), top=top)
 
 
 def require_whole(image: Image) -> None:
@@ -79,40 +81,50 @@ def is_foreign(descriptor: Descriptor) -> bool:
     return restricted and bool(descriptor.extra.get("urls"))
 
 
-def _collect(
-    item: Image | ImageIndex | Manifest,
-    entry: Descriptor | None,
-    blobs: dict[str, Blob],
-    manifests: dict[str, BytesBlob],
-    depth: int,
-) -> BytesBlob:
-    """Note the blobs and manifests of `item`, which `entry` of an index names, and return its own manifest."""
-    if isinstance(item, ImageIndex):
+@dataclass(kw_only=True)
+class _Collected:
+    """The blobs and manifests that were come upon, each once."""
+
+    there: Callable[[Origin], bool]
+    blobs: dict[str, Blob] = field(default_factory=dict)
+    manifests: dict[str, BytesBlob] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, item: Image | ImageIndex | Manifest, entry: Descriptor | None, depth: int) -> BytesBlob:
+        """Note the blobs and manifests of `item`, which `entry` of an index names, and return its own manifest."""
+        if isinstance(item, ImageIndex):
+            self._add_entries(item, depth)
+            raw, descriptor = item.index.raw, item.index.descriptor
+        elif isinstance(item, Image):
+            manifest = item.to_manifest()
+            self._add_blobs(_image_blobs(item, manifest))
+            raw, descriptor = manifest.raw, manifest.descriptor
+        elif isinstance(item, Artifact):
+            self._add_blobs(item.blobs)
+            raw, descriptor = item.raw, item.descriptor
+        else:
+            raise UsageError(f"manifest {item.digest} is of a kind that cannot be written")
+        if entry is not None:
+            check_bytes(raw, entry.digest, "manifest of an index entry")
+            descriptor = replace(entry, size=len(raw))
+        self.size += len(raw)
+        if self.size > MAX_MANIFESTS:
+            raise InvalidDocumentError(f"the manifests of the index are larger than {MAX_MANIFESTS >> 20} MiB together")
+        found = BytesBlob(descriptor=descriptor, raw=raw)
+        self.manifests[descriptor.digest] = found
+        return found
+
+    def _add_entries(self, item: ImageIndex, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise InvalidDocumentError(f"'{item.name}' holds indexes more than {MAX_DEPTH} deep")
         for child in item.index.manifests:
-            if child.digest not in manifests:
-                _collect(item.open_manifest(child), child, blobs, manifests, depth + 1)
-        raw, descriptor = item.index.raw, item.index.descriptor
-    elif isinstance(item, Image):
-        manifest = item.to_manifest()
-        for blob in _image_blobs(item, manifest):
-            blobs.setdefault(blob.descriptor.digest, blob)
-        raw, descriptor = manifest.raw, manifest.descriptor
-    elif isinstance(item, Artifact):
-        for part in item.blobs:
-            blobs.setdefault(part.descriptor.digest, part)
-        raw, descriptor = item.raw, item.descriptor
-    else:
-        raise UsageError(f"manifest {item.digest} is of a kind that cannot be written")
-    if entry is not None:
-        check_bytes(raw, entry.digest, "manifest of an index entry")
-        descriptor = replace(entry, size=len(raw))
-    if len(raw) + sum(len(manifest.raw) for manifest in manifests.values()) > MAX_MANIFESTS:
-        raise InvalidDocumentError(f"the manifests of the index are larger than {MAX_MANIFESTS >> 20} MiB together")
-    found = BytesBlob(descriptor=descriptor, raw=raw)
-    manifests[descriptor.digest] = found
-    return found
+            origin = item.origin(child)
+            if child.digest not in self.manifests and (origin is None or not self.there(origin)):
+                self.add(item.open_manifest(child), child, depth + 1)
+
+    def _add_blobs(self, blobs: Iterable[Blob]) -> None:
+        for blob in blobs:
+            self.blobs.setdefault(blob.descriptor.digest, blob)
 
 
 def _image_blobs(image: Image, manifest: Manifest) -> list[Blob]:

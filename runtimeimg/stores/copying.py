@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runtimeimg.errors import NotFoundError
@@ -75,7 +76,7 @@ def select(found: Image | ImageIndex, platforms: Sequence[Platform]) -> Image | 
         return found
     manifests = [item.to_json() for item in kept]
     index = Index(found.index.evolve(manifests=manifests).raw, found.index.media_type)
-    return ImageIndex(index=index, open_manifest=found.open_manifest, name=found.name)
+    return replace(found, index=index)
 
 
 def _entry(found: ImageIndex, platform: Platform) -> Descriptor:

@@ -125,7 +125,13 @@ def _open_index(index: Index, blobs: Blobs, depth: int, name: str) -> ImageIndex
         child = f"{name} ({descriptor.platform})" if descriptor.platform else f"{name} ({descriptor.digest.short})"
         return open_document(raw, descriptor.media_type, blobs, depth=depth + 1, name=child)
 
-    return ImageIndex(index=index, open_manifest=open_manifest, name=name)
+    listed = {entry.digest for entry in index.manifests}
+    return ImageIndex(
+        index=index,
+        open_manifest=open_manifest,
+        name=name,
+        origin=lambda entry: blobs.origin(entry) if entry.digest in listed else None,
+    )
 
 
 def _open_image(manifest: Manifest, blobs: Blobs, name: str) -> Image:

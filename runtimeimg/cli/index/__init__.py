@@ -8,6 +8,10 @@ from runtimeimg.cli.lazy import LazyGroup
 
 # name: (module of this package, what `--help` says of it)
 COMMANDS = {
+    "add": ("add", "Add images to an index."),
+    "annotate": ("annotate", "Annotate an index or its entries."),
+    "create": ("create", "Make an index of images."),
+    "remove": ("remove", "Take entries out of an index."),
     "show": ("show", "Show what an index lists."),
 }
 

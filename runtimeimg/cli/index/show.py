@@ -65,7 +65,7 @@ def _table(found: ImageIndex) -> Iterator[str]:
     rows = [("#", "DIGEST", "PLATFORM", "KIND", "ANNOTATIONS")]
     for number, entry in enumerate(index.manifests, 1):
         annotations = " ".join(f"{key}={value}" for key, value in sorted(entry.annotations.items()))
-        platform = str(entry.platform) if entry.platform else "-"
+        platform = entry.platform.full if entry.platform else "-"
         rows.append((str(number), entry.digest.short, platform, _kind(entry), annotations))
     yield from aligned(rows)
 

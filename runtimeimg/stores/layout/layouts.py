@@ -92,7 +92,7 @@ class LayoutDestination:
 
     def write(self, image: Image | ImageIndex) -> Written:
         """Write all blobs, then `index.json`: until then the layout says what it said before."""
-        parts = contents(image)
+        parts = contents(image, self._is_here)
         kept = f"blobs in layout '{self._root}' that no name refers to; the next image written there takes them up"
         with held.during(kept):
             files.prepare(self._root)
@@ -106,6 +106,11 @@ class LayoutDestination:
                 index = read_index(self._root)
                 files.replace_index(self._root, with_entry(index, entry))
         return Written(name=self.name, descriptor=parts.top.descriptor)
+
+    def _is_here(self, origin: Origin) -> bool:
+        """Tell whether a manifest is in this very layout."""
+        place = Path(origin.place)
+        return origin.store == "file" and place.is_relative_to(self._root.absolute() / "blobs") and place.is_file()
 
     def _write_blob(self, blob: Blob, stop: threading.Event) -> None:
         descriptor, progress = blob.descriptor, self._options.progress

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 from runtimeimg.errors import RuntimeimgError, UsageError
-from runtimeimg.image import Image, ImageIndex
+from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Reference
 from runtimeimg.remains import held
 from runtimeimg.stores.base import StoreOptions, Written
@@ -52,7 +52,8 @@ class RegistryDestination:
 
     def write(self, image: Image | ImageIndex) -> Written:
         """Write what is missing, then the manifests by digest, and when all that is confirmed, the tag."""
-        parts = contents(image)
+        place = Origin(store="registry", place=f"{self._client.registry}/{self._repository}")
+        parts = contents(image, lambda origin: origin == place)
         wanted = self._reference.digest
         if wanted is not None and wanted != parts.top.descriptor.digest:
             raise UsageError(
