@@ -19,20 +19,26 @@ _ABOUT = "vnd.docker.reference.type"
 class Candidate:
     """An entry: its place in the index, from 0, and what the index says of it.
 
-    `platform` is None where the index names none. `env` is the environment of its config, None when nobody looked
-    inside. `passed` says why it is no image to be chosen.
+    `platform` is None where the index names none. `env` and `own_platform` are those of its config, None when nobody
+    looked inside. `passed` says why it is no image to be chosen.
     """
 
     position: int
     descriptor: Descriptor
     platform: Platform | None
     env: Mapping[str, str] | None = None
+    own_platform: Platform | None = None
     passed: str = ""
 
     @property
     def annotations(self) -> Mapping[str, str]:
         """The annotations of the entry."""
         return self.descriptor.annotations
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the entry is an index itself."""
+        return self.descriptor.media_type in INDEXES
 
     @property
     def zstd(self) -> bool:

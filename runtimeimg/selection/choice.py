@@ -72,8 +72,9 @@ def _judge(candidate: Candidate, criteria: Criteria, platforms: PlatformOrder | 
     rank: Rank | None = None
     if platforms is not None and not candidate.passed:
         found = platforms.rank(candidate.platform)
-        if isinstance(found, str):
-            failures = (found, *failures)
+        inside = platforms.rank(candidate.own_platform) if candidate.platform is None else found
+        if isinstance(found, str) or isinstance(inside, str):
+            failures = (str(inside), *failures)
         else:
             rank = found
     if failures or not candidate.annotations:

@@ -116,19 +116,20 @@ class Rank:
 class PlatformOrder:
     """The platforms that an engine takes for `wanted`, and the rank of an entry's platform among them.
 
-    With `own` the platform is what the engine finds out about its own machine, not one that was asked for: containerd
-    and podman then know no amd64 level, and containerd on darwin and freebsd takes linux too.
+    Without an engine the order is containerd's. With `own` the platform is what the engine finds out about its own
+    machine, not one that was asked for: containerd and podman then know no amd64 level, and all but podman take linux
+    on darwin and freebsd too.
     """
 
-    def __init__(self, wanted: Platform, engine: Engine = Engine.CONTAINERD, *, own: bool = False) -> None:
-        if own and engine is not Engine.DOCKER and wanted.architecture == "amd64":
+    def __init__(self, wanted: Platform, engine: Engine | None = None, *, own: bool = False) -> None:
+        if own and engine in {Engine.CONTAINERD, Engine.PODMAN} and wanted.architecture == "amd64":
             wanted = replace(wanted, variant="")
-        self.engine = engine
+        self.engine = engine or Engine.CONTAINERD
         self.wanted = wanted if engine is Engine.PODMAN else normalized(wanted)
         triples = _podman(wanted) if engine is Engine.PODMAN else _triples(self.wanted)
         if own and engine is not Engine.PODMAN and self.wanted.os in {"darwin", "freebsd"}:
             here = (self.wanted.os, self.wanted.architecture, self.wanted.variant)
-            triples = [here, ("linux", self.wanted.architecture, normalized(replace(self.wanted, os="linux")).variant)]
+            triples = [here, ("linux", *here[1:])]
         self.triples = tuple(dict.fromkeys(triples))
         self._places: Mapping[Triple, int] = {triple: place for place, triple in enumerate(self.triples)}
         self._features = frozenset(self.wanted.os_features)

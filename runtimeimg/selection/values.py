@@ -245,6 +245,40 @@ class RangeOf:
         return f"a range with {' or '.join(self.facts) or 'nothing'}"
 
 
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Values that are words with commas between them, each of which the host has (`avx2,fma`)."""
+
+    facts: tuple[str, ...]
+
+    def matches(self, text: str) -> bool:
+        """Tell whether the host has all words of the value."""
+        return all(word.strip() in self.facts for word in text.split(","))
+
+    def __str__(self) -> str:
+        return f"nothing but {', '.join(self.facts[:8])}{', ...' if len(self.facts) > 8 else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class PatternOf:
+    """Values that are globs themselves, and fit something that the host has (`NVIDIA A100*`)."""
+
+    facts: tuple[str, ...]
+
+    def matches(self, text: str) -> bool:
+        """Tell whether the value is a pattern that one of the host's values fits."""
+        if text in self.facts:
+            return True
+        try:
+            wanted = Glob.parse(text)
+        except UsageError:
+            return False
+        return any(map(wanted.matches, self.facts))
+
+    def __str__(self) -> str:
+        return f"a pattern of {' or '.join(self.facts) or 'nothing'}"
+
+
 @lru_cache(4096)
 def _versions(facts: tuple[str, ...]) -> tuple[Version, ...]:
     return tuple(version for fact in facts if (version := Version.parse(fact)) is not None)

@@ -12,6 +12,7 @@ COMMANDS = {
     "annotate": ("annotate", "Annotate an index or its entries."),
     "create": ("create", "Make an index of images."),
     "remove": ("remove", "Take entries out of an index."),
+    "select": ("select", "Choose the entry of an index that is for a host."),
     "show": ("show", "Show what an index lists."),
 }
 
