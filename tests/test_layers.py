@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "runtimeimg"
 
 RANKS = {
     0: ("errors", "progress", "account", "budgets", "text", "remains"),
-    1: ("hostfile", "locks", "oci", "process"),
+    1: ("elf", "findings", "hostfile", "locks", "oci", "process"),
     2: ("runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),
     4: ("planned", "render", "selection", "stamp", "strategy", "stores"),

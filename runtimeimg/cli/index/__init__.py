@@ -11,6 +11,7 @@ COMMANDS = {
     "add": ("add", "Add images to an index."),
     "annotate": ("annotate", "Annotate an index or its entries."),
     "create": ("create", "Make an index of images."),
+    "lint": ("lint", "Say what is wrong with an index."),
     "remove": ("remove", "Take entries out of an index."),
     "select": ("select", "Choose the entry of an index that is for a host."),
     "show": ("show", "Show what an index lists."),
