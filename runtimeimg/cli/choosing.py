@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtimeimg.cli.options import F, in_place_of
+from runtimeimg.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from runtimeimg.oci import Platform
@@ -29,7 +30,6 @@ _OPTIONS = (
     ),
     click.option("--require", multiple=True, metavar="KEY=VALUE", help="Annotation that must be there."),
     click.option("--preferences", type=_PATH, metavar="FILE", help="Requirements and preferences, as YAML or JSON."),
-    click.option("--host", type=_PATH, metavar="FILE", help="Host to choose for: its platform and its facts."),
     click.option("--mapping", type=_PATH, metavar="FILE", help="What facts of a host mean, in place of the usual."),
     click.option(
         "--as",
@@ -39,7 +39,10 @@ _OPTIONS = (
     ),
     click.option("--order", type=click.Choice(["sum", "lexicographic"]), help="How preferences rank; sum by default."),
 )
-KEYS = ("prefer", "require", "preferences", "host", "mapping", "engine", "order")
+_HOST_OPTION = click.option(
+    "--host", type=_PATH, metavar="FILE", help="Host to choose for: its platform and its facts."
+)
+KEYS = ("prefer", "require", "preferences", "mapping", "engine", "order")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +160,16 @@ class Wishes:
 def choosing_options(command: F) -> F:
     """Add the options that say which entry of an index is wanted; they arrive as one argument, `choosing`."""
 
+    def with_choosing(*args: Any, host: Path | None, **kwargs: Any) -> Any:
+        own = {key: kwargs.pop(key) for key in KEYS}
+        return command(*args, choosing=Choosing(host=host, **own), **kwargs)
+
+    return in_place_of(command, with_choosing, (*_OPTIONS, _HOST_OPTION))
+
+
+def wish_options(command: F) -> F:
+    """Add the same options but `--host`, for commands that look at many hosts."""
+
     def with_choosing(*args: Any, **kwargs: Any) -> Any:
         own = {key: kwargs.pop(key) for key in KEYS}
         return command(*args, choosing=Choosing(**own), **kwargs)
@@ -183,6 +196,30 @@ def read_host(path: Path) -> Host:
     from runtimeimg.selection import hostdocument
 
     return hostdocument.load(_read(path, "host"), _name(path))
+
+
+def read_hosts(paths: Sequence[Path]) -> tuple[Host, ...]:
+    """Return the hosts of files, and of folders all that are YAML or JSON, by name; UsageError for two of one name."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(item for item in path.iterdir() if item.suffix in {".yaml", ".yml", ".json"})
+            if not inside:
+                raise NotFoundError(f"folder '{path}' holds no host: no file that is .yaml, .yml or .json")
+            files += inside
+        else:
+            files.append(path)
+    found: dict[str, Path] = {}
+    hosts = []
+    for path in files:
+        host = read_host(path)
+        other = found.setdefault(host.name, path)
+        if other is not path:
+            raise UsageError(
+                f"hosts '{other}' and '{path}' are both called '{host.name}'", hint="give each its own name"
+            )
+        hosts.append(host)
+    return tuple(hosts)
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -72,9 +72,11 @@ def _judge(candidate: Candidate, criteria: Criteria, platforms: PlatformOrder | 
     rank: Rank | None = None
     if platforms is not None and not candidate.passed:
         found = platforms.rank(candidate.platform)
-        inside = platforms.rank(candidate.own_platform) if candidate.platform is None else found
-        if isinstance(found, str) or isinstance(inside, str):
-            failures = (str(inside), *failures)
+        if candidate.platform is None and platforms.engine is not Engine.PODMAN:
+            inside = platforms.rank(candidate.own_platform)  # podman starts it whatever its config says
+            found = inside if isinstance(inside, str) else found
+        if isinstance(found, str):
+            failures = (found, *failures)
         else:
             rank = found
     if failures or not candidate.annotations:

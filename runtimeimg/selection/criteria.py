@@ -31,7 +31,7 @@ class Order(StrEnum):
 class Requirement:
     """What must hold: the annotation `key` has a value that matches.
 
-    With `optional` an entry without that annotation is as good: it asks for nothing. `why` is where it comes from.
+    With `optional` an entry without that annotation is as good: it asks for nothing. `why` says what it comes from, such as a fact of the host.
     """
 
     key: str
@@ -46,7 +46,8 @@ class Requirement:
             return "" if self.optional else f"has no annotation '{self.key}'; {self.matcher} is required"
         if self.matcher.matches(value):
             return ""
-        return f"has {self.key}={value[:100]}; {self.matcher} is required" + (f" ({self.why})" if self.why else "")
+        found = f"has {self.key}={value[:100]}"
+        return f"{found}, and {self.why}" if self.why else f"{found}; {self.matcher} is required"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,14 @@ def _liked(liked: Preference) -> dict[str, Any]:
     return found | ({"why": liked.why} if liked.why else {})
 
 
+def scores(item: Judged) -> dict[str, int]:
+    """Return what an entry is worth by key."""
+    found: dict[str, int] = {}
+    for liked in item.liked:
+        found[liked.key] = found.get(liked.key, 0) + liked.weight
+    return found
+
+
 def _links(choice: Choice, documentation: Mapping[str, str]) -> Mapping[str, str]:
     """Return the links that explain annotations of these entries."""
     known = tuple(documentation)

@@ -72,7 +72,7 @@ def wishes(host: Host, rules: Iterable[Rule] = DEFAULT) -> tuple[tuple[Requireme
     for rule in rules:
         facts = host.fact(rule.fact)
         matching = _matcher(rule.compare, facts)
-        why = f"{rule.fact} of host '{host.name}' is {_shown(facts)}" if facts else f"host has no {rule.fact}"
+        why = f"the host's {rule.fact} is {_shown(facts)}" if facts else f"the host has no {rule.fact}"
         if rule.require is not Demand.NONE:
             optional = rule.require is Demand.ANNOTATED
             requirements.append(Requirement(key=rule.annotation, matcher=matching, optional=optional, why=why))

@@ -9,6 +9,7 @@ from runtimeimg.image import Image, ImageIndex
 from runtimeimg.selection.candidates import Candidate, candidates
 from runtimeimg.selection.choice import Choice, choose
 from runtimeimg.selection.criteria import Criteria
+from runtimeimg.selection.fleet import Fleet, Outcome
 from runtimeimg.selection.inside import look_inside
 
 MAX_DEPTH = 8
@@ -33,10 +34,36 @@ def chosen_of(found: Image | ImageIndex, criteria: Criteria, *, inside: bool = F
             return found.name, str(found.index.digest), choice
         child = found.open_manifest(chosen.candidate.descriptor)
         if not isinstance(child, ImageIndex):
-            entry = chosen.candidate.descriptor.digest
-            raise InvalidDocumentError(f"index '{found.name}' calls {entry} an index, which it is not")
+            raise _no_index(found, chosen.candidate)
         found = child
     raise InvalidDocumentError(f"index '{found.name}' holds indexes more than {MAX_DEPTH} deep")
+
+
+def outcomes_of(found: Image | ImageIndex, fleet: Fleet, *, inside: bool = False, depth: int = 0) -> list[Outcome]:
+    """Return what the hosts of a fleet would run of what a store opened; see `chosen_of`."""
+    if isinstance(found, Image):
+        return fleet.outcomes((_single(found),))
+    if depth >= MAX_DEPTH:
+        raise InvalidDocumentError(f"index '{found.name}' is more than {MAX_DEPTH} deep")
+    there = candidates(found.index)
+    if inside:
+        there = look_inside(there, Criteria(), found.open_manifest)
+    result = []
+    for item in fleet.outcomes(there):
+        chosen = item.choice.chosen
+        if chosen is None or not chosen.candidate.is_index:
+            result.append(item)
+            continue
+        child = found.open_manifest(chosen.candidate.descriptor)
+        if not isinstance(child, ImageIndex):
+            raise _no_index(found, chosen.candidate)
+        inner = outcomes_of(child, fleet, inside=inside, depth=depth + 1)
+        result += [part for one in inner if (part := one.among(item.hosts)) is not None]
+    return sorted(result, key=lambda item: item.hosts[0])
+
+
+def _no_index(found: ImageIndex, candidate: Candidate) -> InvalidDocumentError:
+    return InvalidDocumentError(f"index '{found.name}' calls {candidate.descriptor.digest} an index, which it is not")
 
 
 def _single(image: Image) -> Candidate:

@@ -10,8 +10,10 @@ from runtimeimg.cli.lazy import LazyGroup
 COMMANDS = {
     "add": ("add", "Add images to an index."),
     "annotate": ("annotate", "Annotate an index or its entries."),
+    "check": ("check", "Check which entries of images hosts would run, or that none fits."),
     "create": ("create", "Make an index of images."),
     "lint": ("lint", "Say what is wrong with an index."),
+    "matrix": ("matrix", "Show which entry each engine would run on which platform."),
     "remove": ("remove", "Take entries out of an index."),
     "select": ("select", "Choose the entry of an index that is for a host."),
     "show": ("show", "Show what an index lists."),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from runtimeimg.cli.tables import aligned
 from runtimeimg.text import json_escaped, printable
 
 if TYPE_CHECKING:
+    from runtimeimg.selection.choice import Choice
     from runtimeimg.stores import StoreOptions
 
 
@@ -52,35 +53,36 @@ def command(
     criteria = wishes.criteria(wanted_platform(platform))
     found = open_image(place_of(index), replace(stores(), max_top=max_size))
     name, digest, choice = chosen_of(found, criteria, inside=look_inside)
+    data = described(choice, name, digest, wishes.documentation)
     if output_format == "json":
-        data = described(choice, name, digest, wishes.documentation)
         click.echo(json_escaped(json.dumps(data, indent=2, ensure_ascii=False)))
     elif explain:
-        for line in _table(described(choice, name, digest, wishes.documentation)):
+        for line in _table(choice, data["documentation"]):
             click.echo(line)
     chosen = require(choice, name)
     if output_format != "json":
         click.echo(str(chosen.candidate.descriptor.digest))
 
 
-def _table(data: dict[str, Any]) -> Iterator[str]:
+def _table(choice: Choice, documentation: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each entry: its place among the platforms, its score by key, or why it does not do."""
+    from runtimeimg.selection.explain import scores
+
     rows = [("", "#", "DIGEST", "PLATFORM", "PLACE", "SCORE", "WHY")]
-    for item in data["candidates"]:
-        by_key: dict[str, int] = {}
-        for liked in item["preferred"]:
-            by_key[liked["key"]] = by_key.get(liked["key"], 0) + liked["weight"]
+    for item in choice.judged:
+        found = item.candidate
+        liked = ", ".join(f"{key} {weight:+d}" for key, weight in scores(item).items())
         rows.append(
             (
-                "*" if item["chosen"] else "",
-                str(item["entry"]),
-                item["digest"].partition(":")[2][:12],
-                item["platform"] or "-",
-                str(item["platformPlace"] or "-"),
-                str(item["score"]) if item["fits"] else "-",
-                "; ".join(item["reasons"]) or ", ".join(f"{key} {weight:+d}" for key, weight in by_key.items()),
+                "*" if item is choice.chosen else "",
+                str(found.position + 1),
+                found.descriptor.digest.short,
+                found.platform.full if found.platform else "-",
+                str(item.rank.place + 1) if item.rank else "-",
+                str(item.score) if item.fits else "-",
+                "; ".join(item.failures) or liked,
             )
         )
     yield from aligned(rows)
-    for name, link in data["documentation"].items():
+    for name, link in documentation.items():
         yield printable(f"{name}: {link}")
