@@ -31,7 +31,8 @@ class Order(StrEnum):
 class Requirement:
     """What must hold: the annotation `key` has a value that matches.
 
-    With `optional` an entry without that annotation is as good: it asks for nothing. `why` says what it comes from, such as a fact of the host.
+    With `optional` an entry without that annotation is as good: it asks for nothing. `why` says what it comes from,
+    such as a fact of the host.
     """
 
     key: str

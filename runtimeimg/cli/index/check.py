@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtimeimg.cli.choosing import Choosing, read_hosts, wish_options
+from runtimeimg.cli.findings import FOUND
 from runtimeimg.cli.index.places import max_size_option, place_of
 from runtimeimg.cli.options import format_option, store_options
 from runtimeimg.cli.tables import aligned
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from runtimeimg.selection.fleet import Change, Fleet, Outcome
     from runtimeimg.stores import StoreOptions
 
-FOUND_PROBLEMS = 10
-"""Exit code where some host would run nothing."""
 _FILE = click.Path(path_type=Path)
 _WORKERS = 8
 
@@ -93,7 +92,7 @@ def command(
     else:
         for line in _changes_table(checked, *called) if new else _table(checked, called[0]):
             click.echo(line)
-    return FOUND_PROBLEMS if any(_is_problem(item, called) for item in checked) else 0
+    return FOUND if any(_is_problem(item, called) for item in checked) else 0
 
 
 def _listed(path: Path) -> list[str]:
