@@ -14,6 +14,7 @@ class Account:
     uploaded_bytes: int = 0
     mounted_bytes: int = 0
     read_bytes: int = 0
+    unpacked_bytes: int = 0
     existing_blobs: int = 0
     cache_hits: int = 0
     sizes: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Account:
                 "uploadedBytes": self.uploaded_bytes,
                 "mountedBytes": self.mounted_bytes,
                 "readBytes": self.read_bytes,
+                "unpackedBytes": self.unpacked_bytes,
                 "existingBlobs": self.existing_blobs,
                 "cacheHits": self.cache_hits,
             }

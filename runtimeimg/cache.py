@@ -19,9 +19,10 @@ from pathlib import Path
 from runtimeimg import remains
 
 VERSION = "v1"
-KINDS = ("toc", "blob", "file", "result", "part", "layer", "packed", "plan")
-"""Tables of contents of layers, layers, single files out of layers, what a build came to, which layer was made of what,
-the layers that were made, and what an Engine's layers came to when they were compressed, and plans of specs."""
+KINDS = ("toc", "spans", "blob", "file", "result", "part", "layer", "packed", "plan")
+"""Tables of contents of layers, indexes by which parts of layers are read, layers, single files out of layers, what a
+build came to, which layer was made of what, the layers that were made, what an Engine's layers came to when they were
+compressed, and plans of specs."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
 _KEY = re.compile(r"[0-9a-f]{16,128}\Z")
@@ -91,6 +92,11 @@ class Cache:
         with contextlib.suppress(OSError), self._temporary() as path:
             path.write_bytes(hashlib.sha256(data).digest() + data)
             self._move(path, self._place(kind, key))
+
+    def drop(self, kind: str, key: str) -> None:
+        """Keep a file no longer."""
+        with contextlib.suppress(OSError):
+            self._place(kind, key).unlink()
 
     def link_out(self, kind: str, key: str, size: int, target: Path) -> bool:
         """Give a file that was taken in a second name, which keeps it when the cache is pruned; False when it is gone.

@@ -10,25 +10,37 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
+from runtimeimg.compose.layers import LayerRef
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.image import Layer
 from runtimeimg.image.decompress import raw_pieces
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.reserving import ReservingFile
+from runtimeimg.image.spans import OpenRange
 from runtimeimg.stores.verify import once_more
-
-if TYPE_CHECKING:
-    from runtimeimg.compose.reading import LayerRef
-
 
 Take = Callable[[Iterator[bytes]], bool]
 """Reads the pieces of a blob to their end and tells whether a wanted symlink in it may lead to what came before."""
+
+
+_SMALL_PART = 0.5
+"""Of a blob that would have to be downloaded: when more is wanted, all of it is downloaded, and kept."""
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A layer of a store that may hand out parts of blobs."""
+
+    @property
+    def ranges(self) -> OpenRange | None:
+        """What opens parts of the blob, not verified."""
 
 
 class Blobs:
@@ -49,6 +61,21 @@ class Blobs:
         if self._from_file(ref.layer, path, take):
             return
         once_more(lambda: self._fetch(ref.layer, path, take))
+
+    def open_range(self, ref: LayerRef, wanted: int) -> OpenRange | None:
+        """Return what opens parts of a layer's blob, of which `wanted` bytes are; None where reading all is better."""
+        descriptor, origin = ref.layer.descriptor, ref.layer.origin
+        if origin is not None and origin.store == "file":
+            return partial(FileRange, Path(origin.place))
+        if self._cache is None or self._folder is None or origin is None or origin.store != "registry":
+            return None
+        path = self._folder / f"part-{descriptor.digest.encoded}"
+        if path.exists() or self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
+            self._account.add(cache_hits=1)
+            return partial(FileRange, path)
+        if wanted > descriptor.size * _SMALL_PART or not isinstance(ref.layer, Ranged):
+            return None
+        return ref.layer.ranges
 
     def _fetch(self, layer: Layer, path: Path, take: Take) -> None:
         whole = _Copy(path)
@@ -78,6 +105,25 @@ class Blobs:
             self._account.add(cache_hits=1)
             path.unlink(missing_ok=True)
         return True
+
+
+class FileRange:
+    """The bytes of a file from one offset up to another."""
+
+    def __init__(self, path: Path, start: int, end: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(start)
+        self._left = end - start
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, none at the end."""
+        data = self._file.read(min(count, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class _Copy:

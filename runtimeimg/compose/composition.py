@@ -30,11 +30,12 @@ from runtimeimg.compose import emit, kept
 from runtimeimg.compose.find import components, literal_prefix
 from runtimeimg.compose.grouping import MAX_LAYERS, Grouping, Mode
 from runtimeimg.compose.history import Moment
+from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import BASE, Inode, Node, Owner
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
 from runtimeimg.compose.principals import Principals
-from runtimeimg.compose.reading import Keep, LayerRef, Reader
+from runtimeimg.compose.reading import Keep, Reader
 from runtimeimg.compose.sources import Source, covering
 from runtimeimg.compose.target import Target
 from runtimeimg.compose.tree import Tree

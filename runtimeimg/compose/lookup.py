@@ -7,8 +7,9 @@ import os
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
 from runtimeimg.compose.find import components, literal_prefix
+from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
-from runtimeimg.compose.reading import LayerRef, Reader
+from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.sources import ImageSource, covering
 from runtimeimg.compose.tree import EndlessLinksError
 from runtimeimg.compose.wanted import Wanted

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import BASE, Inode, Place
 from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names
-from runtimeimg.compose.reading import LayerRef, Reader
+from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.sources import Source, covering
 from runtimeimg.compose.tree import EndlessLinksError, Tree
 from runtimeimg.compose.wanted import Wanted

@@ -13,12 +13,9 @@ blob's digest for the same reason: nobody can put a wrong table in the place of 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import tempfile
 import threading
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,19 +25,20 @@ from typing import Self
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
+from runtimeimg.compose import sparse
 from runtimeimg.compose.blobs import Blobs
+from runtimeimg.compose.layers import LayerRef
+from runtimeimg.compose.spool import Spool, Taken
 from runtimeimg.compose.wanted import Wanted
-from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
-from runtimeimg.image import Layer
+from runtimeimg.errors import IntegrityError, InvalidDocumentError, RemoteError, RuntimeimgError, TransientError
 from runtimeimg.image.ahead import ahead
 from runtimeimg.image.decompress import Unfolded
-from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar, is_hole
-from runtimeimg.image.reserving import ReservingFile
+from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
+from runtimeimg.image.marks import Marker
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
 _CHUNK = 1 << 20
-_HOLE = 1 << 12  # bytes of a sparse file that are worth a hole in ours
 _DEPTH = 3
 
 
@@ -63,36 +61,6 @@ class Keep:
         return any(led)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerRef:
-    """A layer, the key it is known by (the digest of its blob), and what messages call it."""
-
-    layer: Layer
-    key: str
-    name: str
-
-    @classmethod
-    def of(cls, layer: Layer, image: str) -> LayerRef:
-        """Return the reference of a layer of `image`. An Engine keeps archives, so there the diff id is the digest."""
-        from_engine = layer.origin is not None and layer.origin.store == "engine"
-        digest = layer.diff_id if from_engine else layer.descriptor.digest
-        return cls(layer=layer, key=str(digest), name=f"layer {digest} of '{image}'")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    """Contents of a layer in a temporary file: the entries' indexes, ascending, and offsets in bytes."""
-
-    file: int
-    indexes: array[int]
-    offsets: array[int]
-
-    def offset(self, index: int) -> int | None:
-        """Return where an entry's contents start; None when they are not here."""
-        at = bisect_left(self.indexes, index)
-        return self.offsets[at] if at < len(self.indexes) and self.indexes[at] == index else None
-
-
 @dataclass(slots=True)
 class Reader:
     """Tables and contents of layers that were read so far, by the layers' keys. Close it to give up the contents."""
@@ -101,7 +69,7 @@ class Reader:
     account: Account
     folder: Path | None = None
     tocs: dict[str, Toc] = field(default_factory=dict)
-    _contents: dict[str, list[_Taken]] = field(default_factory=dict)
+    _contents: dict[str, list[Taken]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _window: bytes = b""
     _window_of: int = -1
@@ -133,6 +101,7 @@ class Reader:
         self._each(
             [layers[key] for key in missing],
             lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
+            lambda ref, blobs: self._read_spans(ref, missing[ref.key], blobs),
         )
 
     def _missing(self, key: str, indexes: Iterable[int]) -> bytearray:
@@ -168,7 +137,7 @@ class Reader:
         raise KeyError(f"entry {index} of {key} was not fetched")
 
     def _from_cache(self, ref: LayerRef) -> bool:
-        data = self.cache.get("toc", ref.key.partition(":")[2]) if self.cache else None
+        data = self.cache.get("toc", ref.encoded) if self.cache else None
         toc = Toc.from_bytes(data) if data is not None else None
         if toc is None:
             return False
@@ -176,43 +145,83 @@ class Reader:
         self.account.add(cache_hits=1)
         return True
 
-    def _each(self, refs: Sequence[LayerRef], read: Callable[[LayerRef, Iterator[bytes]], bool]) -> None:
+    def _each(
+        self,
+        refs: Sequence[LayerRef],
+        read: Callable[[LayerRef, Iterator[bytes]], bool],
+        sparsely: Callable[[LayerRef, Blobs], bool] = lambda *_: False,
+    ) -> None:
+        """Read layers, `sparsely` where that is possible; it tells whether it was."""
         if not refs:
             return
         blobs = Blobs(self.cache, self.folder, self.account)
+
+        def one(ref: LayerRef) -> None:
+            if not sparsely(ref, blobs):
+                blobs.read(ref, partial(read, ref))
+
         if len(refs) > 1:
             refs = sorted(refs, key=lambda ref: -ref.layer.descriptor.size)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for done in [pool.submit(blobs.read, ref, partial(read, ref)) for ref in refs]:
+            for done in [pool.submit(one, ref) for ref in refs]:
                 try:
                     done.result()
                 except BaseException:
                     pool.shutdown(cancel_futures=True)
                     raise
 
+    def _read_spans(self, ref: LayerRef, flags: bytearray, blobs: Blobs) -> bool:
+        """Read flagged entries by the layer's index, and tell whether that could be done."""
+        if self.cache is None or (spans := sparse.find(self.cache, ref, len(flags))) is None:
+            return False
+        wanted = list(sparse.runs_of(spans, flags))
+        open_range = blobs.open_range(ref, sum(sparse.length(spans, held) for held, _ in wanted))
+        if open_range is None:
+            return False
+        with Spool(self.folder) as spool:
+            try:
+                for held, run in wanted:
+                    sparse.read_run(spans, held, run, open_range, ref.name, spool.take)
+                    self.account.add(unpacked_bytes=sparse.length(spans, held))
+            except (IntegrityError, InvalidDocumentError, RemoteError, TransientError):
+                sparse.drop(self.cache, ref)
+                return False
+            self._adopt(ref.key, spool)
+        return True
+
     def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
         linked = False
         wants = keep.wants if keep is not None else None
-        with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
+        marker = Marker() if self.cache is not None and ref.layer.descriptor.size > sparse.LEAST_INDEXED else None
+        with Spool(self.folder) as spool, _unfolding(pieces, ref, marker) as (raw, unfolded, made):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
+            starts = array("Q")
             for entry in archive:
                 path = builder.add(entry)
-                if path is None or keep is None or wants is None:
+                if path is None:
+                    continue
+                if marker is not None:
+                    starts.append(archive.start)
+                if keep is None or wants is None:
                     continue
                 if entry.kind == FILE and wants(path):
                     spool.take(builder.count - 1, archive)
                 elif entry.kind == SYMLINK:
                     linked = keep.follow(path, entry.target) or linked
             self._adopt(ref.key, spool)
+        self.account.add(unpacked_bytes=made.raw_bytes)
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
-            self.cache.put("toc", ref.key.partition(":")[2], toc.to_bytes())
+            self.cache.put("toc", ref.encoded, toc.to_bytes())
+            if marker is not None:
+                starts.append(archive.start)
+                sparse.keep(self.cache, ref, marker, made.kind, starts)
         return linked
 
     def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> bool:
         """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more."""
         left = sum(flags)
-        with _Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded):
+        with Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded, made):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:
                 if builder.add(entry) is not None and builder.count <= len(flags) and flags[builder.count - 1]:
@@ -221,13 +230,14 @@ class Reader:
                     if not left:
                         break
             unfolded.close()
+            self.account.add(unpacked_bytes=made.raw_bytes)
             raw.finish()
             if left:
                 raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=_PRUNE)
             self._adopt(ref.key, spool)
         return False
 
-    def _adopt(self, key: str, spool: _Spool) -> None:
+    def _adopt(self, key: str, spool: Spool) -> None:
         with self._lock:
             self._contents.setdefault(key, []).append(spool.keep())
 
@@ -236,14 +246,16 @@ _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
 
 
 @contextlib.contextmanager
-def _unfolding(pieces: Iterator[bytes], ref: LayerRef) -> Iterator[tuple[_Raw, Generator[bytes, None, None]]]:
+def _unfolding(
+    pieces: Iterator[bytes], ref: LayerRef, marker: Marker | None = None
+) -> Iterator[tuple[_Raw, Generator[bytes, None, None], Unfolded]]:
     """Return the raw and the unfolded pieces of a layer, each made ahead by a thread that ends with the context."""
     source = ahead(pieces, _DEPTH)
     raw = _Raw(source)
-    made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size)
+    made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size, marker=marker)
     with contextlib.closing(source), contextlib.closing(ahead(made, _DEPTH)) as unfolded:
         try:
-            yield raw, unfolded
+            yield raw, unfolded, made
         except InvalidDocumentError:
             # Bytes that were damaged on their way unfold to anything; only those of the digest can be found fault with.
             unfolded.close()
@@ -283,38 +295,3 @@ class _Raw:
             pass
         if self._error is not None:
             raise self._error
-
-
-class _Spool:
-    """Contents on their way to a temporary file; they are written some mebibytes at a time."""
-
-    def __init__(self, folder: Path | None) -> None:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as nameless:
-            self._raw = ReservingFile(os.dup(nameless.fileno()), "wb")
-            self._file = io.BufferedWriter(self._raw, _CHUNK)
-        self._at = 0
-        self._indexes, self._offsets = array("I"), array("q")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def take(self, index: int, archive: LayerTar) -> None:
-        """Write the contents of the archive's current entry, which is behind those that were taken before."""
-        self._indexes.append(index)
-        self._offsets.append(self._at)
-        write = self._file.write
-        for view in archive.content():
-            if is_hole(view) and len(view) >= _HOLE:
-                self._file.flush()
-                self._raw.skip(len(view))
-            else:
-                write(view)
-            self._at += len(view)
-
-    def keep(self) -> _Taken:
-        """Return what was taken, in a file that stays open."""
-        self._file.flush()
-        return _Taken(file=os.dup(self._file.fileno()), indexes=self._indexes, offsets=self._offsets)

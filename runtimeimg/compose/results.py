@@ -15,7 +15,7 @@ from pathlib import Path
 from runtimeimg.cache import DEFAULT_LIMIT, Cache
 from runtimeimg.compose import kept
 from runtimeimg.compose.composition import Composed, Inputs, Settings
-from runtimeimg.compose.reading import LayerRef
+from runtimeimg.compose.layers import LayerRef
 
 
 def key_of(inputs: Inputs, settings: Settings) -> str | None:

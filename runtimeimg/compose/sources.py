@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 
 from runtimeimg.budgets import MAX_ROUNDS
 from runtimeimg.compose.find import Found, components, find, literal_prefix
+from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import Inode
-from runtimeimg.compose.reading import LayerRef, Reader
+from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.tree import LeadsOutError, Tree
 from runtimeimg.compose.wanted import NeedsMoreError, Wanted
 from runtimeimg.errors import UsageError

@@ -11,15 +11,15 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from runtimeimg import budgets
 from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.image.gunzip import MAGIC, PIECE, DamagedError, Gunzip
+from runtimeimg.image.marks import Mark, Marker
 from runtimeimg.image.zstd import zstd
 
-PIECE = 1 << 20
 _INPUT = 1 << 18
-_GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = tuple(bytes((0x50 + low, 0x2A, 0x4D, 0x18)) for low in range(16))
 _ZSTD_HEADER = 18  # bytes: magic number and the longest frame header
@@ -29,7 +29,7 @@ _large_windows = threading.Lock()  # frames that need more memory than most are 
 
 def sniff(head: bytes) -> str:
     """Return `gzip`, `zstd` or `none` for the first bytes of a blob."""
-    if head.startswith(_GZIP):
+    if head.startswith(MAGIC):
         return "gzip"
     if head.startswith(_ZSTD) or head[:4] in _ZSTD_SKIPPABLE:
         return "zstd"
@@ -37,16 +37,19 @@ def sniff(head: bytes) -> str:
 
 
 class Unfolded:
-    """The uncompressed pieces of a blob; iterate once. `raw_bytes` counts what was read of the blob.
+    """The uncompressed pieces of a blob; iterate once.
 
-    `size` is that of the blob where it is known before.
+    `raw_bytes` counts what was read of the blob, and `kind` is what its first bytes show it to be. `size` is that of
+    the blob where it is known before; a `marker` sets its marks on the way.
     """
 
-    def __init__(self, pieces: Iterator[bytes], name: str, *, size: int = 0) -> None:
+    def __init__(self, pieces: Iterator[bytes], name: str, *, size: int = 0, marker: Marker | None = None) -> None:
         self._input = pieces
+        self._marker = marker
         self._name = name
         self._size = size
         self.raw_bytes = 0
+        self.kind = "none"
 
     def __iter__(self) -> Iterator[bytes]:
         head = b""
@@ -54,21 +57,30 @@ class Unfolded:
             head += piece
             if len(head) >= 4:
                 break
-        kind = sniff(head)
-        if kind == "none":
-            yield from self._plain(head)
+        self.kind = sniff(head)
+        if self.kind == "gzip":
+            yield from self._bounded(Gunzip(self._raw(), head, self._marker).from_start())
+        elif self.kind == "zstd":
+            yield from self._bounded(self._unzstd(head))
         else:
-            yield from self._bounded(_gunzip(self._raw(), head) if kind == "gzip" else self._unzstd(head))
+            yield from self._plain(head)
 
     def _raw(self) -> Iterator[bytes]:
         for piece in self._input:
             self.raw_bytes += len(piece)
+            if self._marker is not None:
+                self._marker.pulled(piece)
             yield piece
 
     def _plain(self, head: bytes) -> Iterator[bytes]:
-        if head:
+        pieces, marker = self._raw(), self._marker
+        while head:
+            if marker is not None:
+                marker.unfolded(head)
             yield head
-        yield from self._raw()
+            if marker is not None and marker.due(0):
+                marker.set(Mark(8 * marker.read, marker.made, None))
+            head = next(pieces, b"")
 
     def _bounded(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         made = 0
@@ -82,7 +94,7 @@ class Unfolded:
                         hint="nothing but a trap does that; the layer is refused",
                     )
                 yield piece
-        except _DamagedError as error:
+        except DamagedError as error:
             for _ in self._raw():
                 pass  # to its end, where a blob that was damaged on its way is told by its digest
             raise InvalidDocumentError(f"{self._name}: {error}") from None
@@ -97,15 +109,17 @@ class Unfolded:
             window = min(_window(head), 1 << _ZSTD_MAX_WINDOW)
             large = window > budgets.FREE_WINDOW
             if large and window > budgets.WINDOW_RATIO * max(self._size, self.raw_bytes):
-                raise _DamagedError(f"a zstd frame wants {window >> 20} MiB of memory for so small a blob")
+                raise DamagedError(f"a zstd frame wants {window >> 20} MiB of memory for so small a blob")
+            marker = self._marker
+            if marker is not None and marker.due(len(head)):
+                marker.set(Mark(8 * (marker.read - len(head)), marker.made, None))
             rest: list[bytes] = []
             with _large_windows if large else contextlib.nullcontext():
-                yield from _frame(module, pieces, head, rest)
+                for made in _frame(module, pieces, head, rest):
+                    if marker is not None:
+                        marker.unfolded(made)
+                    yield made
             head = rest[0] or next(pieces, b"")
-
-
-class _DamagedError(Exception):
-    """The compressed data is damaged; the text says how."""
 
 
 def raw_pieces(stream: IO[bytes]) -> Iterator[bytes]:
@@ -115,36 +129,13 @@ def raw_pieces(stream: IO[bytes]) -> Iterator[bytes]:
             yield piece
 
 
-def _gunzip(pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
-    """Yield what gzip members hold; zeros behind the last one are padding, anything else there is refused."""
-    from isal import igzip_lib
-
-    error_kind = cast("type[Exception]", igzip_lib.error)
-
-    data = head
-    while True:
-        member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-        while not member.eof:
-            if member.needs_input and not data:
-                data = next(pieces, b"")
-                if not data:
-                    raise _DamagedError("the gzip data ends too early")
-            try:
-                made = member.decompress(data, PIECE)
-            except error_kind as error:
-                raise _DamagedError(f"the gzip data is damaged ({error})") from None
-            data = b""
-            if made:
-                yield made
-        data = member.unused_data
-        while len(data) < len(_GZIP) and (more := next(pieces, b"")):
-            data += more
-        if not data.startswith(_GZIP):
-            break
-    while data:
-        if data.strip(b"\0"):
-            raise _DamagedError("something follows the gzip data")
-        data = next(pieces, b"")
+def inflated(mark: Mark, pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Yield what a blob unfolds to from a mark within its gzip data on; `pieces` are its bytes from there on."""
+    assert mark.window is not None
+    try:
+        yield from Gunzip(pieces, b"").from_middle(mark.bit % 8, mark.window)
+    except DamagedError as error:
+        raise InvalidDocumentError(f"{name}: {error}") from None
 
 
 def _frame(module: Any, pieces: Iterator[bytes], head: bytes, rest: list[bytes]) -> Iterator[bytes]:
@@ -155,11 +146,11 @@ def _frame(module: Any, pieces: Iterator[bytes], head: bytes, rest: list[bytes])
         if frame.needs_input and not data:
             data = next(pieces, b"")
             if not data:
-                raise _DamagedError("the zstd data ends too early")
+                raise DamagedError("the zstd data ends too early")
         try:
             made = frame.decompress(data, PIECE)
         except module.ZstdError as error:
-            raise _DamagedError(f"the zstd data is damaged ({error})") from None
+            raise DamagedError(f"the zstd data is damaged ({error})") from None
         data = b""
         if made:
             yield made

@@ -68,6 +68,8 @@ class LayerTar:
     """The entries of an archive that comes in pieces; iterate once, reading `content` of an entry before the next.
 
     `paid` tells how many bytes of the blob were read, which budgets grow with; those of the archive itself if None.
+    `start` is the offset in the archive at which the current entry begins, its extended headers included, and at the
+    end of all that of what follows the last one.
     """
 
     def __init__(self, pieces: Iterable[bytes], name: str, paid: Callable[[], int] | None = None) -> None:
@@ -85,6 +87,7 @@ class LayerTar:
         self._extensions = 0  # bytes of extended headers: of the layer, of the entry
         self._extension = 0
         self._contents = 0
+        self.start = 0
 
     def __iter__(self) -> Iterator[Entry]:
         try:
@@ -127,6 +130,7 @@ class LayerTar:
         while True:
             self._skip(self._left + self._padding)
             self._left = self._padding = 0
+            self.start = self._read - len(self._buffer) + self._at
             entry = self._next_entry()
             if entry is None:
                 return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from functools import partial
+from typing import IO, Protocol, runtime_checkable
 
 from runtimeimg.budgets import MAX_DOCUMENT, MAX_INDEX_ENTRIES
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
+from runtimeimg.image.spans import ByteSource, OpenRange
 from runtimeimg.image.values import is_image
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index, Manifest, parse_manifest
 from runtimeimg.oci.documents import load_json
@@ -36,6 +38,14 @@ class Blobs(Protocol):
         """Tell where a blob is kept, for destinations that can make use of it."""
 
 
+@runtime_checkable
+class RangedBlobs(Protocol):
+    """Blobs of which parts can be read."""
+
+    def open_range(self, descriptor: Descriptor, start: int, end: int) -> ByteSource:
+        """Open the bytes of a blob from one offset up to another; they are not verified."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlob:
     """A blob of a store, a layer where `diff_id` is its own; `open` may be called often and from any thread."""
@@ -52,6 +62,11 @@ class StoredBlob:
     def open(self) -> IO[bytes]:
         """Return a verified reader of the blob."""
         return self.blobs.open_blob(self.descriptor)
+
+    @property
+    def ranges(self) -> OpenRange | None:
+        """What opens parts of the blob, not verified, where its store hands out such."""
+        return partial(self.blobs.open_range, self.descriptor) if isinstance(self.blobs, RangedBlobs) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

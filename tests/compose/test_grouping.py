@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 
 from runtimeimg.account import Account
 from runtimeimg.compose import grouping
+from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
-from runtimeimg.compose.reading import LayerRef, Reader
+from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image.layertar import FILE

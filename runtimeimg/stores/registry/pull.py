@@ -94,6 +94,10 @@ class RegistryBlobs:
         download = Download(self._client, self._repository, descriptor)
         return verified(download, descriptor, f"blob {descriptor.digest} from '{self._client.registry}'")
 
+    def open_range(self, descriptor: Descriptor, start: int, end: int) -> Download:
+        """Open the bytes of a blob from one offset up to another; they are not verified."""
+        return Download(self._client, self._repository, descriptor, part=(start, end))
+
     def open_manifest(self, descriptor: Descriptor) -> IO[bytes]:
         """Return a verified reader of a manifest."""
         download = Download(self._client, self._repository, descriptor, kind="manifests", accept=descriptor.media_type)
@@ -145,7 +149,8 @@ def _media_type(response: BaseHTTPResponse) -> str | None:
 class Download:
     """The bytes of a blob or manifest as they come; a connection that breaks is made again from there (RFC 9110, 14).
 
-    Tries are counted anew whenever a megabyte has come through. Nothing is verified here.
+    `part` are the offsets of the first byte that is wanted and of the one behind the last; all by default. Tries are
+    counted anew whenever a megabyte has come through. Nothing is verified here.
     """
 
     def __init__(
@@ -156,9 +161,11 @@ class Download:
         *,
         kind: str = "blobs",
         accept: str | None = None,
+        part: tuple[int, int] | None = None,
     ) -> None:
         self._client = client
         self._descriptor = descriptor
+        self._start, self._end = part or (0, descriptor.size)
         self._what = f"{kind[:-1]} {descriptor.digest}"
         self._place = f"{client.registry}/{repository}"
         self._url = f"/v2/{repository}/{kind}/{descriptor.digest}"
@@ -166,8 +173,7 @@ class Download:
         self._accept = {"Accept": accept} if accept else {}
         self._counted = kind == "blobs"
         self._response: BaseHTTPResponse | None = None
-        self._offset = 0
-        self._mark = 0
+        self._offset = self._mark = self._start
         self._unreported = 0
         self._budget = client.budget()
         self._key = f"pull {descriptor.digest}"
@@ -175,6 +181,10 @@ class Download:
 
     def read(self, count: int, /) -> bytes:
         """Return up to `count` bytes, none at the end."""
+        if self._is_part:
+            count = min(count, self._end - self._offset)
+            if not count:
+                return b""
         while True:
             try:
                 data = self._read(count)
@@ -193,6 +203,10 @@ class Download:
             self._begun = False
             self._client.options.progress.done(self._key)
 
+    @property
+    def _is_part(self) -> bool:
+        return (self._start, self._end) != (0, self._descriptor.size)
+
     def _read(self, count: int) -> bytes:
         from urllib3.exceptions import HTTPError
 
@@ -202,19 +216,21 @@ class Download:
             data = self._response.read(count)
         except HTTPError as error:
             raise connection_failure(error, self._client.registry) from error
-        if not data and self._offset < self._descriptor.size:
+        if not data and self._offset < self._end:
             raise Passing(f"registry '{self._client.registry}' ended {self._what} early")
         return data
 
     def _connect(self) -> BaseHTTPResponse:
         """Ask for what is still wanted; a registry without ranges sends all, and what was there is passed over."""
-        headers = {**self._accept, **({"Range": f"bytes={self._offset}-"} if self._offset else {})}
+        ranged = self._offset > 0 or self._is_part
+        wanted = f"bytes={self._offset}-{self._end - 1 if self._is_part else ''}"
+        headers = {**self._accept, **({"Range": wanted} if ranged else {})}
         request = Request(
             method="GET",
             url=self._url,
             access=self._access,
             what=self._what,
-            ok=(200, 206) if self._offset else (200,),
+            ok=(200, 206) if ranged else (200,),
             headers=headers,
         )
         response = self._client.attempt(request)
@@ -228,11 +244,12 @@ class Download:
                 )
         refuse_page(response, self._client.registry, self._what)
         length = response.headers.get("Content-Length")
-        if length and (count(length) or 0) + begin != self._descriptor.size:
+        end = self._end if response.status == 206 else self._descriptor.size
+        if length and (count(length) or 0) + begin != end:
             response.close()
             raise IntegrityError(
                 f"{self._what} from '{self._client.registry}' is {printable(length)} bytes, "
-                f"not the {self._descriptor.size - begin} of its descriptor"
+                f"not the {end - begin} of its descriptor"
             )
         self._skip(response, self._offset - begin)
         return response
@@ -254,7 +271,7 @@ class Download:
         if self._counted and not self._begun:
             self._begun = True
             label = f"pull {self._place} {self._descriptor.digest.short}"
-            self._client.options.progress.start(self._key, label, self._descriptor.size)
+            self._client.options.progress.start(self._key, label, self._end - self._start)
         self._offset += count
         self._unreported += count
         if self._unreported >= _REPORT:

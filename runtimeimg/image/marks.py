@@ -1,0 +1,98 @@
+"""Marks are set in a blob while it is unfolded whole, about every four megabytes; spans.py says what they are for."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from runtimeimg.image import deflate
+
+SPACING = 4 << 20
+"""Bytes of a blob between two marks, at least."""
+LEAST = 1 << 16
+"""Bytes that a block is looked for in."""
+_AGAIN = 1 << 19  # bytes until a block is looked for again, where none was found
+_LAG = 1 << 20  # bytes that are not summed up yet, as a mark may come to lie among them
+
+
+class Mark(NamedTuple):
+    """A place: the bit in the blob, the offset in what it unfolds to, and what a block there may refer back to.
+
+    `window` is None where nothing that came before matters.
+    """
+
+    bit: int
+    at: int
+    window: bytes | None
+
+
+class Marker:
+    """Collects the marks of one blob, and a sha256 digest of what is between them. For one thread."""
+
+    def __init__(self) -> None:
+        self.marks = [Mark(0, 0, None)]
+        self.digests: list[bytes] = []
+        self.read = 0
+        self.made = 0
+        self._held = bytearray()
+        self._sum = hashlib.sha256(usedforsecurity=False)
+        self._next = SPACING
+        self._tail: list[bytes] = []
+
+    def pulled(self, piece: bytes) -> None:
+        """Note bytes of the blob, in their order."""
+        self.read += len(piece)
+        self._held += piece
+        if len(self._held) > 2 * _LAG:
+            self._sum_up(len(self._held) - _LAG)
+
+    def unfolded(self, piece: bytes) -> None:
+        """Note what came out of them, in its order."""
+        self.made += len(piece)
+        self._tail = [piece] if len(piece) >= deflate.WINDOW else [*self._tail, piece]
+        if len(self._tail) > 64:
+            self._tail = [self.window]
+
+    @property
+    def window(self) -> bytes:
+        """The last bytes that came out, as far as a block may refer back to them."""
+        return b"".join(self._tail)[-deflate.WINDOW :]
+
+    def due(self, unread: int) -> bool:
+        """Tell whether a mark is wanted; `unread` bytes of those that were pulled are still to be unfolded."""
+        return self.read - unread >= self._next
+
+    def find(self, data: bytes) -> int | None:
+        """Return the bit of `data`, the bytes still to be unfolded, that seems to begin a block."""
+        bit = deflate.find_block(data)
+        if bit is None:
+            self._next = self.read + _AGAIN
+        return bit
+
+    def set(self, mark: Mark) -> None:
+        """Set a mark, unless it came too late."""
+        byte = mark.bit // 8
+        at = byte - (self.read - len(self._held))
+        if at < 0:
+            return
+        sum_of = self._sum.copy()
+        sum_of.update(self._held[: at + (mark.bit % 8 > 0)])
+        self.digests.append(sum_of.digest())
+        self._sum = hashlib.sha256(usedforsecurity=False)
+        del self._held[:at]
+        self.marks.append(mark)
+        self._next = byte + SPACING
+
+    def refuse(self) -> None:
+        """Look for another place further on, as this one was no block of the blob's but of what is packed in it."""
+        self._next = self.read + _AGAIN
+
+    def finish(self) -> None:
+        """Sum up the last span."""
+        self._sum_up(len(self._held))
+        self.digests.append(self._sum.digest())
+
+    def _sum_up(self, count: int) -> None:
+        with memoryview(self._held) as held:
+            self._sum.update(held[:count])
+        del self._held[:count]

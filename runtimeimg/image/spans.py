@@ -1,0 +1,149 @@
+"""Where a blob can be read from in its middle: places, and a digest of what lies between them.
+
+An index of spans is made while a blob is read whole, and so verified, for the first time. Later only the spans that
+hold what is wanted are read, each verified by its own digest. What a place is depends on the codec: the first bit of a
+block of deflate data with the 32 KiB that came before it, the beginning of a gzip member or zstd frame, anything in a
+blob that is not compressed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from runtimeimg.errors import IntegrityError
+from runtimeimg.image.decompress import Unfolded, inflated
+from runtimeimg.image.marks import Mark
+from runtimeimg.image.zstd import zstd
+
+_FORMAT = 1
+_MAX_SPANS = 1 << 20
+
+_CHUNK = 1 << 20
+
+
+class ByteSource(Protocol):
+    """What bytes are read from."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, none at the end."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+OpenRange = Callable[[int, int], ByteSource]
+"""Opens the bytes of a blob from one offset up to another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spans:
+    """The spans of a blob of `size` bytes: `marks` where they begin, the first at 0, and a sha256 digest of each.
+
+    `kind` is what the blob is: gzip, zstd or none.
+    `starts` are the offsets, in the unfolded archive, at which the entries of the layer's table begin, headers
+    included, and where the last one ends.
+    """
+
+    kind: str
+    size: int
+    marks: tuple[Mark, ...]
+    digests: tuple[bytes, ...]
+    starts: array[int]
+
+    def to_bytes(self) -> bytes:
+        """Return the index for keeping."""
+        import msgpack
+
+        pack = zstd().compress
+        steps = array("Q", self.starts)
+        for number in range(len(steps) - 1, 0, -1):
+            steps[number] -= steps[number - 1]
+        marks = [(mark.bit, mark.at, None if mark.window is None else pack(mark.window, 1)) for mark in self.marks]
+        packed: bytes = msgpack.packb((_FORMAT, self.kind, self.size, marks, self.digests, pack(steps.tobytes(), 1)))
+        return packed
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self | None:
+        """Return an index that was kept; None for one of another version, or that is not of our making."""
+        import msgpack
+
+        unpack = zstd().decompress
+        try:
+            form, kind, size, marks, digests, steps = msgpack.unpackb(data, use_list=False, max_array_len=_MAX_SPANS)
+            if form != _FORMAT or len(marks) != len(digests) or not marks:
+                return None
+            starts = array("Q", unpack(steps))
+            for number in range(1, len(starts)):
+                starts[number] += starts[number - 1]
+            found = tuple(Mark(bit, at, None if window is None else unpack(window)) for bit, at, window in marks)
+        except (ValueError, TypeError, OverflowError, msgpack.UnpackException, zstd().ZstdError):
+            return None
+        return cls(kind=kind, size=size, marks=found, digests=digests, starts=starts)
+
+    def holding(self, start: int, end: int) -> range:
+        """Return the numbers of the spans that hold the bytes of the archive from `start` up to `end`."""
+        offsets = [mark.at for mark in self.marks]
+        return range(max(bisect_right(offsets, start) - 1, 0), max(bisect_right(offsets, max(end - 1, start)), 1))
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Return where a span begins in the blob and where it ends; a byte that two blocks share is in both."""
+        after = number + 1
+        end = self.size if after == len(self.marks) else (self.marks[after].bit + 7) // 8
+        return self.marks[number].bit // 8, end
+
+    def unfolded(self, held: range, open_range: OpenRange, name: str) -> Iterator[bytes]:
+        """Yield what spans that follow on each other unfold to, each verified before anything is made of it.
+
+        Raises IntegrityError for one that is not what it was when the index was made.
+        """
+        mark = self.marks[held.start]
+        pieces = self._verified(held, open_range, name)
+        with contextlib.closing(pieces):
+            if self.kind == "none":
+                yield from pieces
+            elif mark.window is None:
+                yield from Unfolded(pieces, name, size=self.size)
+            else:
+                yield from inflated(mark, pieces, name)
+
+    def _verified(self, held: range, open_range: OpenRange, name: str) -> Generator[bytes, None, None]:
+        """Yield the bytes of spans, a byte that two of them share once."""
+        first, last = self.bounds(held.start), self.bounds(held.stop - 1)
+        data, at = b"", first[0]
+        with contextlib.closing(open_range(first[0], last[1])) as source:
+            for number in held:
+                start, end = self.bounds(number)
+                data = data[len(data) - (at - start) :] if at > start else b""
+                data += _exactly(source, end - at)
+                if hashlib.sha256(data, usedforsecurity=False).digest() != self.digests[number]:
+                    raise IntegrityError(f"{name}: bytes {start} to {end} are not what they were")
+                yield data[at - start :]
+                at = end
+
+
+def _exactly(source: ByteSource, count: int) -> bytes:
+    parts = []
+    while count and (data := source.read(min(count, _CHUNK))):
+        parts.append(data)
+        count -= len(data)
+    return b"".join(parts)
+
+
+def runs(spans: Spans, indexes: Sequence[int]) -> Iterator[tuple[range, array[int]]]:
+    """Divide ascending indexes of entries by the spans that hold them: such that follow on each other go together."""
+    run, held = array("I"), range(0)
+    for index in indexes:
+        more = spans.holding(spans.starts[index], spans.starts[index + 1])
+        if run and more.start > held.stop:
+            yield held, run
+            run = array("I")
+        held = range(held.start if run else more.start, more.stop)
+        run.append(index)
+    if run:
+        yield held, run
