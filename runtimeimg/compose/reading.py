@@ -109,7 +109,7 @@ class Reader:
         several = self._contents.get(key, ())
         flags = bytearray(self.tocs[key].count)
         for index in indexes:
-            flags[index] = all(taken.offset(index) is None for taken in several)
+            flags[index] = not any(index in taken for taken in several)
         return flags
 
     def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
@@ -117,7 +117,9 @@ class Reader:
 
         Files are wanted in about the order that they were taken in, so many come out of one read of the disk.
         """
-        file, offset = self._place(key, index)
+        file, offset, there = self._place(key, index)
+        if there != size:
+            raise InvalidDocumentError(f"layer {key}: it is not what its table of contents says", hint=_PRUNE)
         while size:
             start = offset - self._window_at
             if file != self._window_of or not 0 <= start < len(self._window):
@@ -129,11 +131,12 @@ class Reader:
             offset, size = offset + len(data), size - len(data)
             yield data
 
-    def _place(self, key: str, index: int) -> tuple[int, int]:
+    def _place(self, key: str, index: int) -> tuple[int, int, int]:
+        """Return the file that has the contents of an entry, where in it, and how many bytes they are."""
         for taken in self._contents[key]:
-            offset = taken.offset(index)
-            if offset is not None:
-                return taken.file, offset
+            place = taken.place(index)
+            if place is not None:
+                return taken.file, *place
         raise KeyError(f"entry {index} of {key} was not fetched")
 
     def _from_cache(self, ref: LayerRef) -> bool:

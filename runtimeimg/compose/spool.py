@@ -20,16 +20,22 @@ _HOLE = 1 << 12  # bytes of a sparse file that are worth a hole in ours
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """Contents of a layer in a temporary file: the entries' indexes, ascending, and offsets in bytes."""
+    """Contents of a layer in a temporary file: the entries' indexes, ascending, and the offsets where contents end."""
 
     file: int
     indexes: array[int]
-    offsets: array[int]
+    ends: array[int]
 
-    def offset(self, index: int) -> int | None:
-        """Return where an entry's contents start; None when they are not here."""
+    def __contains__(self, index: int) -> bool:
+        return self.place(index) is not None
+
+    def place(self, index: int) -> tuple[int, int] | None:
+        """Return where an entry's contents start, and their size; None when they are not here."""
         at = bisect_left(self.indexes, index)
-        return self.offsets[at] if at < len(self.indexes) and self.indexes[at] == index else None
+        if at == len(self.indexes) or self.indexes[at] != index:
+            return None
+        start = self.ends[at - 1] if at else 0
+        return start, self.ends[at] - start
 
 
 class Spool:
@@ -40,7 +46,7 @@ class Spool:
             self._raw = ReservingFile(os.dup(nameless.fileno()), "wb")
             self._file = io.BufferedWriter(self._raw, _CHUNK)
         self._at = 0
-        self._indexes, self._offsets = array("I"), array("q")
+        self._indexes, self._ends = array("I"), array("q")
 
     def __enter__(self) -> Self:
         return self
@@ -51,7 +57,6 @@ class Spool:
     def take(self, index: int, archive: LayerTar) -> None:
         """Write the contents of the archive's current entry, which is behind those that were taken before."""
         self._indexes.append(index)
-        self._offsets.append(self._at)
         write = self._file.write
         for view in archive.content():
             if is_hole(view) and len(view) >= _HOLE:
@@ -60,8 +65,9 @@ class Spool:
             else:
                 write(view)
             self._at += len(view)
+        self._ends.append(self._at)
 
     def keep(self) -> Taken:
         """Return what was taken, in a file that stays open."""
         self._file.flush()
-        return Taken(file=os.dup(self._file.fileno()), indexes=self._indexes, offsets=self._offsets)
+        return Taken(file=os.dup(self._file.fileno()), indexes=self._indexes, ends=self._ends)

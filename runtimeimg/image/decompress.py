@@ -76,10 +76,10 @@ class Unfolded:
         pieces, marker = self._raw(), self._marker
         while head:
             if marker is not None:
+                if marker.due(len(head)):
+                    marker.set(Mark(8 * (marker.read - len(head)), marker.made, None))
                 marker.unfolded(head)
             yield head
-            if marker is not None and marker.due(0):
-                marker.set(Mark(8 * marker.read, marker.made, None))
             head = next(pieces, b"")
 
     def _bounded(self, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -66,7 +66,7 @@ class Gunzip:
     def _member(self, member: Any) -> Iterator[bytes]:
         while not member.eof:
             marker = self._marker
-            if marker is not None and marker.due(len(self._data)):
+            if marker is not None and marker.room(len(self._data)) <= 0:
                 while len(self._data) < LEAST and (more := next(self._pieces, b"")):
                     self._data += more
                 bit = marker.find(self._data)
@@ -77,7 +77,8 @@ class Gunzip:
                 self._data = next(self._pieces, b"")
             if not self._data:
                 raise DamagedError("the gzip data ends too early")
-            yield from self._feed(member, len(self._data))
+            room = marker.room(len(self._data)) if marker is not None else 0
+            yield from self._feed(member, room if room > 0 else len(self._data))
 
     def _up_to_mark(self, member: Any, bit: int, marker: Marker) -> Iterator[bytes]:
         """Yield what comes before `bit` of the data, and a little more, which tells whether a block begins there."""

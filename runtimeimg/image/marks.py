@@ -36,7 +36,7 @@ class Marker:
         self.made = 0
         self._held = bytearray()
         self._sum = hashlib.sha256(usedforsecurity=False)
-        self._next = SPACING
+        self._next = self._look = SPACING
         self._tail: list[bytes] = []
 
     def pulled(self, piece: bytes) -> None:
@@ -62,11 +62,15 @@ class Marker:
         """Tell whether a mark is wanted; `unread` bytes of those that were pulled are still to be unfolded."""
         return self.read - unread >= self._next
 
+    def room(self, unread: int) -> int:
+        """Return how many bytes are to be unfolded before a block is looked for."""
+        return self._look - (self.read - unread)
+
     def find(self, data: bytes) -> int | None:
         """Return the bit of `data`, the bytes still to be unfolded, that seems to begin a block."""
         bit = deflate.find_block(data)
         if bit is None:
-            self._next = self.read + _AGAIN
+            self.refuse()
         return bit
 
     def set(self, mark: Mark) -> None:
@@ -81,11 +85,11 @@ class Marker:
         self._sum = hashlib.sha256(usedforsecurity=False)
         del self._held[:at]
         self.marks.append(mark)
-        self._next = byte + SPACING
+        self._next = self._look = byte + SPACING
 
     def refuse(self) -> None:
-        """Look for another place further on, as this one was no block of the blob's but of what is packed in it."""
-        self._next = self.read + _AGAIN
+        """Look for another place further on: there was none, or it was a block of what is packed in the blob."""
+        self._look = self.read + _AGAIN
 
     def finish(self) -> None:
         """Sum up the last span."""

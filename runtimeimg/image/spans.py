@@ -14,15 +14,18 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, Self
 
 from runtimeimg.errors import IntegrityError
 from runtimeimg.image.decompress import Unfolded, inflated
+from runtimeimg.image.deflate import WINDOW
 from runtimeimg.image.marks import Mark
 from runtimeimg.image.zstd import zstd
 
 _FORMAT = 1
 _MAX_SPANS = 1 << 20
+_DIGEST = 32
 
 _CHUNK = 1 << 20
 
@@ -70,21 +73,38 @@ class Spans:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self | None:
-        """Return an index that was kept; None for one of another version, or that is not of our making."""
+        """Return an index that was kept; None for one of another version, or that does not hold together."""
         import msgpack
 
         unpack = zstd().decompress
         try:
             form, kind, size, marks, digests, steps = msgpack.unpackb(data, use_list=False, max_array_len=_MAX_SPANS)
-            if form != _FORMAT or len(marks) != len(digests) or not marks:
+            numbers = [size, *(mark[0] for mark in marks), *(mark[1] for mark in marks)]
+            if form != _FORMAT or not all(type(number) is int for number in numbers):
                 return None
             starts = array("Q", unpack(steps))
             for number in range(1, len(starts)):
                 starts[number] += starts[number - 1]
             found = tuple(Mark(bit, at, None if window is None else unpack(window)) for bit, at, window in marks)
-        except (ValueError, TypeError, OverflowError, msgpack.UnpackException, zstd().ZstdError):
+            made = cls(kind=kind, size=size, marks=found, digests=digests, starts=starts)
+            return made if made.holds_together() else None
+        except (ValueError, TypeError, OverflowError, MemoryError, msgpack.UnpackException, zstd().ZstdError):
             return None
-        return cls(kind=kind, size=size, marks=found, digests=digests, starts=starts)
+
+    def holds_together(self) -> bool:
+        """Tell whether the values are of their kinds, in their order and within bounds."""
+        marks, starts = self.marks, self.starts
+        return (
+            self.kind in ("gzip", "zstd", "none")
+            and 0 < len(marks) == len(self.digests)
+            and len(starts) > 1
+            and all(len(digest) == _DIGEST for digest in self.digests)
+            and all(mark.window is None or len(mark.window) <= WINDOW for mark in marks)
+            and marks[0] == (0, 0, None)
+            and all(one.bit < other.bit and one.at <= other.at for one, other in pairwise(marks))
+            and marks[-1].bit < 8 * self.size
+            and all(one < other for one, other in pairwise(starts))
+        )
 
     def holding(self, start: int, end: int) -> range:
         """Return the numbers of the spans that hold the bytes of the archive from `start` up to `end`."""
