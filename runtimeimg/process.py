@@ -10,11 +10,12 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from runtimeimg.errors import TransientError, UnavailableError
+from runtimeimg.errors import RuntimeimgError, TransientError, UnavailableError
 from runtimeimg.remains import held
 
 _GRACE = 10.0
@@ -82,6 +83,65 @@ def run(
             raise
         finally:
             held.drop(child)
+
+
+def answer(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float, limit: int
+) -> tuple[int, bytes, str]:
+    """Run a program for what it has to say: its exit code, its standard output, and its standard error's last line.
+
+    Raises UnavailableError when it cannot be started, TransientError when it does not end within `timeout` seconds,
+    and RuntimeimgError when it writes more than `limit` bytes.
+    """
+    name = argv[0].rpartition("/")[2]
+    with tempfile.TemporaryFile() as errors:
+        try:
+            child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=None if env is None else dict(env),
+            )
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UnavailableError(f"program '{argv[0]}' cannot be started: {reason}") from None
+        with child:
+            try:
+                held.add(child, f"program '{name}' (process {child.pid}), told to end", lambda: _told(child))
+                said = _bounded(child, name, timeout, limit)
+            except BaseException:
+                child.kill()
+                raise
+            finally:
+                held.drop(child)
+        size = errors.seek(0, os.SEEK_END)
+        errors.seek(max(size - 4096, 0))
+        lines = errors.read(4096).decode("utf-8", "replace").split("\n")
+    return child.returncode, said, next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _bounded(child: subprocess.Popen[bytes], name: str, timeout: float, limit: int) -> bytes:
+    """Return all that a program writes until it ends."""
+    assert child.stdout is not None
+    until, data = time.monotonic() + timeout, b""
+    late = TransientError(f"program '{name}' did not end within {timeout:.0f} seconds")
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(until - time.monotonic(), 0)):
+                raise late
+            piece = os.read(child.stdout.fileno(), _PIECE)
+            if not piece:
+                break
+            data += piece
+            if len(data) > limit:
+                raise RuntimeimgError(f"program '{name}' wrote more than {limit} bytes")
+    try:
+        child.wait(max(until - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        raise late from None
+    return data
 
 
 def _told(child: subprocess.Popen[bytes]) -> bool:

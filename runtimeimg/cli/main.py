@@ -23,6 +23,7 @@ COMMANDS = {
     "completion": ("completion", "Print what completes this command in bash, zsh or fish."),
     "copy": ("copy", "Copy an image from one place to another."),
     "export": ("export", "Write documents or commands of other tools that run an image."),
+    "host": ("host", "Make profiles of machines that images are chosen for."),
     "index": ("index", "Make, change and show indexes of images."),
     "inspect": ("inspect", "Show an image's config, runtime graph and layers."),
     "logs": ("logs", "Show what a run has written."),
