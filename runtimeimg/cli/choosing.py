@@ -185,21 +185,24 @@ def wanted_platform(text: str | None) -> Platform | None:
 
 
 def this_machine() -> Platform:
-    """Return the platform of this machine."""
+    """Return the platform of this machine, with the level of its processor."""
+    from runtimeimg.detect.system import with_level
     from runtimeimg.oci import Platform
 
-    return Platform.host()
+    return with_level(Platform.host(), Path("/"))
 
 
 def read_host(path: Path) -> Host:
-    """Return the host that a file describes."""
-    from runtimeimg.selection import hostdocument
+    """Return the host that a file describes: a profile, or what Kubernetes or Node Feature Discovery says of a node."""
+    from runtimeimg.selection import hostfiles
 
-    return hostdocument.load(_read(path, "host"), _name(path))
+    return hostfiles.load(_read_large(path), _name(path))
 
 
 def read_hosts(paths: Sequence[Path]) -> tuple[Host, ...]:
     """Return the hosts of files, and of folders all that are YAML or JSON, by name; UsageError for two of one name."""
+    from runtimeimg.selection import hostfiles
+
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -212,14 +215,21 @@ def read_hosts(paths: Sequence[Path]) -> tuple[Host, ...]:
     found: dict[str, Path] = {}
     hosts = []
     for path in files:
-        host = read_host(path)
-        other = found.setdefault(host.name, path)
-        if other is not path:
-            raise UsageError(
-                f"hosts '{other}' and '{path}' are both called '{host.name}'", hint="give each its own name"
-            )
-        hosts.append(host)
+        for host in hostfiles.load_all(_read_large(path), _name(path)):
+            other = found.setdefault(host.name, path)
+            if other is not path:
+                raise UsageError(
+                    f"hosts '{other}' and '{path}' are both called '{host.name}'", hint="give each its own name"
+                )
+            hosts.append(host)
     return tuple(hosts)
+
+
+def _read_large(path: Path) -> bytes:
+    from runtimeimg.budgets import MAX_DOCUMENT
+    from runtimeimg.hostfile import read_file
+
+    return read_file(path, MAX_DOCUMENT, "host")
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from runtimeimg.detect import devices, programs, runtimes, system
 from runtimeimg.oci import Platform
 from runtimeimg.selection.hosts import Features, Host
 from runtimeimg.selection.nfd import facts as derived
+from runtimeimg.selection.nfd.processors import with_level
 
 _OPTIONS = """
     BINFMT_MISC BLK_CGROUP BPF_SYSCALL BTRFS_FS CFS_BANDWIDTH CGROUPS CGROUP_BPF CGROUP_DEVICE CGROUP_PIDS CPUSETS
@@ -47,11 +47,9 @@ def detect(root: Path, name: str, platform: Platform, env: Mapping[str, str], *,
     facts |= runtimes.facts(ask)
     if enabled := sorted(option for option in CONTAINER_OPTIONS if config.get(option) in {"y", "m"}):
         facts["kernel.config"] = tuple(enabled)
-    level = facts.get("cpu.level", ("",))[0]
-    plain = (platform.architecture, level) in {("amd64", "v1"), ("arm64", "v8")}
     return Host(
         name=name,
-        platform=replace(platform, variant=platform.variant if plain else level or platform.variant),
+        platform=with_level(platform, facts.get("cpu.level", ("",))[0]),
         facts=facts,
         features=features,
     )

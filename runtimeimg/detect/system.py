@@ -13,7 +13,9 @@ from pathlib import Path
 from runtimeimg.detect.reading import MAX_BYTES, fit, names, pairs, text, word
 from runtimeimg.errors import RuntimeimgError
 from runtimeimg.hostfile import read_file
+from runtimeimg.oci import Platform
 from runtimeimg.selection.hosts import Features
+from runtimeimg.selection.nfd import processors
 from runtimeimg.selection.nfd.processors import nfd_name
 
 Facts = dict[str, tuple[str, ...]]
@@ -66,6 +68,12 @@ def facts(root: Path) -> Facts:
 
 def _flags(cpu: dict[str, str]) -> list[str]:
     return (cpu.get("flags") or cpu.get("Features") or "").split()
+
+
+def with_level(platform: Platform, root: Path) -> Platform:
+    """Return the platform of a machine with the level of its processor as the variant, where it is above the lowest."""
+    level = processors.level(_flags(pairs(text(root / "proc/cpuinfo"), ":")), platform.architecture)
+    return processors.with_level(platform, level)
 
 
 def libc(root: Path) -> tuple[str, str]:

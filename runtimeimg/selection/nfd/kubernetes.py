@@ -16,6 +16,7 @@ from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.oci import Platform
 from runtimeimg.selection.hosts import Features, Host
 from runtimeimg.selection.nfd import facts as derived
+from runtimeimg.selection.nfd.processors import with_level
 from runtimeimg.spec.checks import shown
 from runtimeimg.text import plain
 
@@ -186,9 +187,8 @@ def _architecture(features: Features) -> str:
 
 
 def _platform(os: str, architecture: str, found: derived.Facts, version: str = "") -> Platform:
-    level = found.get("cpu.level", ("",))[0]
-    variant = "" if (architecture, level) in {("amd64", "v1"), ("arm64", "v8")} else level
-    return Platform(os=os, architecture=architecture, variant=variant, os_version=version)
+    plain = Platform(os=os, architecture=architecture, os_version=version)
+    return with_level(plain, found.get("cpu.level", ("",))[0])
 
 
 def _host(name: str, platform: Platform, found: derived.Facts, features: Features, labels: Mapping[str, str]) -> Host:

@@ -7,6 +7,9 @@ makes mandatory and Linux shows (Documentation/arch/arm64/elf_hwcaps); klauspost
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from runtimeimg.oci import Platform
 
 _LEVELS: Mapping[str, frozenset[str]] = {
     "v2": frozenset("cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3".split()),  # noqa: SIM905 - one line each
@@ -78,6 +81,12 @@ def level(flags: Iterable[str], architecture: str, *, labels: bool = False) -> s
     if architecture == "amd64":
         return _reached(there, _OF_LABELS if labels else _LEVELS, "v1")
     return _reached(there, _ARM, "v8") if architecture == "arm64" else ""
+
+
+def with_level(platform: Platform, level: str) -> Platform:
+    """Return `platform` with a level that `level` returned as its variant; the lowest levels are no variant."""
+    plain = not level or (platform.architecture, level) in {("amd64", "v1"), ("arm64", "v8")}
+    return platform if plain else replace(platform, variant=level)
 
 
 def _reached(there: Collection[str], levels: Mapping[str, frozenset[str]], lowest: str) -> str:
