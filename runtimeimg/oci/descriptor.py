@@ -33,7 +33,7 @@ class Descriptor:
     @classmethod
     def from_json(cls, data: object) -> Self:
         """Return the descriptor that a document holds, or raise InvalidDocumentError."""
-        if not isinstance(data, Mapping):
+        if not isinstance(data, (dict, Mapping)):
             raise InvalidDocumentError("descriptor is not a JSON object")
         media_type, size, annotations = data.get("mediaType"), data.get("size"), data.get("annotations") or {}
         if not isinstance(media_type, str):
@@ -46,7 +46,7 @@ class Descriptor:
         extra = {} if data.keys() <= _KNOWN else {key: value for key, value in data.items() if key not in _KNOWN}
         if platform is None and data.get("platform") is not None:
             extra["platform"] = data["platform"]
-        if _is_string_map(extra.get("annotation")):
+        if "annotation" in extra and _is_string_map(extra["annotation"]):
             annotations = {**extra.pop("annotation"), **annotations}
         return cls(
             media_type=media_type,
@@ -68,4 +68,6 @@ class Descriptor:
 
 
 def _is_string_map(data: object) -> bool:
-    return isinstance(data, Mapping) and all(isinstance(value, str) for value in data.values())
+    if not isinstance(data, (dict, Mapping)):
+        return False
+    return not data or {*map(type, data.values())} == {str} or all(isinstance(value, str) for value in data.values())

@@ -86,6 +86,11 @@ class Document:
         """The parsed object."""
         return load_json(self.raw, self._what)
 
+    def parsed_as(self, data: dict[str, Any]) -> Self:
+        """Return this document, its parsed object known to be `data`."""
+        self.__dict__["data"] = data
+        return self
+
     @cached_property
     def digest(self) -> Digest:
         """The sha256 digest of the raw bytes."""
@@ -234,7 +239,7 @@ class Manifest(Document):
 class Index(Document):
     """An image index (image-index.md) or a Docker manifest list."""
 
-    @property
+    @cached_property
     def manifests(self) -> tuple[Descriptor, ...]:
         """The descriptors of what is indexed, in order."""
         return tuple(
@@ -262,13 +267,13 @@ def declared_type(data: Mapping[str, Any], what: str) -> str | None:
     return declared or None
 
 
-def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Index:
-    """Return the manifest or index that `raw` holds.
+def parse_manifest(raw: bytes, media_type: str | None = None, data: dict[str, Any] | None = None) -> Manifest | Index:
+    """Return the manifest or index that `raw` holds; `data` is its parsed object, where the caller has it already.
 
     The document's own mediaType wins over `media_type` (what a descriptor or header said) only when that is missing;
     when both are there and differ the document is refused (manifest.md: "MUST match").
     """
-    data = load_json(raw, "manifest")
+    data = load_json(raw, "manifest") if data is None else data
     declared = declared_type(data, "manifest")
     if declared is not None and media_type and declared != media_type:
         raise InvalidDocumentError(f"manifest says it is {str(declared)[:80]!r} but was given as {media_type!r}")
@@ -276,9 +281,9 @@ def parse_manifest(raw: bytes, media_type: str | None = None) -> Manifest | Inde
     if kind is None:
         kind = mediatypes.OCI_INDEX if "manifests" in data else mediatypes.OCI_MANIFEST
     if kind in mediatypes.INDEXES:
-        return Index(raw, kind)
+        return Index(raw, kind).parsed_as(data)
     if kind in mediatypes.MANIFESTS:
-        return Manifest(raw, kind)
+        return Manifest(raw, kind).parsed_as(data)
     raise InvalidDocumentError(
         f"manifest media type {str(kind)[:80]!r} is not supported",
         hint="images of Docker's schema 1 must be converted first, for example by pushing them again",

@@ -6,6 +6,7 @@ import platform as _host
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -24,7 +25,8 @@ _ARCHITECTURES = {
 }
 _DEFAULT_VARIANTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 _OS = re.compile(r"([^()+]+)(?:\(([^()+]*)((?:\+[^()+]+)*)\))?\Z")
-_KNOWN = frozenset({"os", "architecture", "variant", "os.version", "os.features"})
+_PLAIN = frozenset({"os", "architecture", "variant", "os.version"})
+_KNOWN = _PLAIN | {"os.features"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +91,21 @@ class Platform:
     @classmethod
     def of_entry(cls, data: object) -> Self | None:
         """Return the platform that an index gives one of its entries, fields that are not known kept in `extra`."""
+        if type(data) is dict and data.keys() <= _PLAIN and {*map(type, data.values())} == {str}:
+            return cls._plain(*map(data.get, ("os", "architecture", "variant", "os.version")))
         found = cls.from_json(data)
         if found is None or not isinstance(data, Mapping) or data.keys() <= _KNOWN:
             return found
         return replace(found, extra=MappingProxyType({key: data[key] for key in data if key not in _KNOWN}))
+
+    @classmethod
+    @lru_cache(1024)  # an index of thousands of entries is for a few platforms
+    def _plain(
+        cls, system: str | None, architecture: str | None, variant: str | None, version: str | None
+    ) -> Self | None:
+        if not system or not architecture:
+            return None
+        return cls(os=system, architecture=architecture, variant=variant or "", os_version=version or "")
 
     @classmethod
     def host(cls) -> Self:

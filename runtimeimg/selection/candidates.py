@@ -11,6 +11,7 @@ from runtimeimg.oci.mediatypes import DOCKER_INDEX, INDEXES, MANIFESTS
 
 ZSTD = "io.github.containers.compression.zstd"
 """Annotation of an entry whose layers are packed with zstd (containers/image)."""
+_IMAGES = MANIFESTS | INDEXES
 _ABOUT = "vnd.docker.reference.type"
 """Annotation of an entry that says something of another one (BuildKit's attestations)."""
 
@@ -86,7 +87,7 @@ def _partial(entry: Descriptor) -> Platform | None:
 
 def _passed(entry: Descriptor, platform: Platform | None) -> str:
     """Return why an entry is no image, empty for one that may be chosen."""
-    if entry.media_type not in MANIFESTS | INDEXES:
+    if entry.media_type not in _IMAGES:
         return f"is of the media type '{entry.media_type[:100]}', which is no image's"
     if platform is not None and platform.os == "unknown":
         return "is for an unknown platform, as attestations are"

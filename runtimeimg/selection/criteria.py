@@ -40,13 +40,18 @@ class Requirement:
     optional: bool = False
     why: str = ""
 
+    def holds(self, annotations: Mapping[str, str]) -> bool:
+        """Tell whether an entry with these annotations does."""
+        value = annotations.get(self.key)
+        return self.optional if value is None else self.matcher.matches(value)
+
     def failure(self, annotations: Mapping[str, str]) -> str:
         """Return why an entry with these annotations does not do, empty when it does."""
+        if self.holds(annotations):
+            return ""
         value = annotations.get(self.key)
         if value is None:
-            return "" if self.optional else f"has no annotation '{self.key}'; {self.matcher} is required"
-        if self.matcher.matches(value):
-            return ""
+            return f"has no annotation '{self.key}'; {self.matcher} is required"
         found = f"has {self.key}={value[:100]}"
         return f"{found}, and {self.why}" if self.why else f"{found}; {self.matcher} is required"
 

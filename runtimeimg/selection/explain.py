@@ -20,7 +20,7 @@ def described(choice: Choice, name: str, digest: str, documentation: Mapping[str
         "order": str(criteria.order),
         "chosen": str(choice.chosen.candidate.descriptor.digest) if choice.chosen else None,
         "candidates": [candidate(item, chosen=item is choice.chosen) for item in choice.judged],
-        "documentation": dict(_links(choice, documentation)),
+        "documentation": dict(links(choice, documentation)),
     }
 
 
@@ -55,7 +55,7 @@ def scores(item: Judged) -> dict[str, int]:
     return found
 
 
-def _links(choice: Choice, documentation: Mapping[str, str]) -> Mapping[str, str]:
+def links(choice: Choice, documentation: Mapping[str, str]) -> Mapping[str, str]:
     """Return the links that explain annotations of these entries."""
     known = tuple(documentation)
     there = {namespace(key, known) for item in choice.judged for key in item.candidate.annotations}

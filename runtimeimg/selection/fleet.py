@@ -7,8 +7,9 @@ preferences make of the values of the annotations that the image's entries have.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import getitem
 
 from runtimeimg.selection.candidates import Candidate
 from runtimeimg.selection.choice import Choice, choose
@@ -17,9 +18,6 @@ from runtimeimg.selection.nvidia import PREFIX
 
 MAX_KEPT, MAX_KINDS = 200_000, 200
 """What is remembered: effects of rules on values, and groupings of the hosts by keys."""
-
-_Pair = tuple[str, str | None]
-"""A key and a value of some entry, None where an entry has no such annotation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +48,11 @@ class Fleet:
     hosts: Sequence[Criteria]
     _rules: list[dict[str, int]] = field(init=False, default_factory=list)
     _numbered: list[_Rules] = field(init=False, default_factory=list)
+    _same_heads: dict[int, int] = field(init=False, default_factory=dict)
     _heads: list[int] = field(init=False, default_factory=list)
     _must: frozenset[str] = field(init=False, default=frozenset())
-    _effects: dict[tuple[int, _Pair], Hashable] = field(init=False, default_factory=dict)
+    _of_key: dict[str, set[int]] = field(init=False, default_factory=dict)
+    _effects: dict[tuple[int, str | None], Hashable] = field(init=False, default_factory=dict)
     _kinds: dict[tuple[str, ...], list[tuple[tuple[int, ...], array[int]]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,33 +63,40 @@ class Fleet:
             own = {}
             for key, rules in _by_key(host).items():
                 own[key] = numbers.setdefault(rules, len(numbers))
+                self._of_key.setdefault(key, set()).add(own[key])
                 must |= {key} if any(not item.optional for item in rules.required) else set()
             self._rules.append(own)
             self._heads.append(heads.setdefault(_head(host), len(heads)))
         self._numbered = list(numbers)
+        self._same_heads = {number: number for number in range(len(heads))}
         self._must = frozenset(must)
 
     def outcomes(self, candidates: Sequence[Candidate]) -> list[Outcome]:
         """Return what the hosts would run of an image, the outcome of the first host first."""
-        pairs = self._pairs(candidates)
+        values = self._values(candidates)
+        tables = [self._same_heads, *(self._same(key, there) for key, there in values.items())]
         nvidia = any(name.startswith(PREFIX) for item in candidates for name in item.env or ())
         groups: dict[Hashable, array[int]] = {}
-        for rules, hosts in self._kind(tuple(pairs)):
-            effects = tuple(
-                tuple(self._effect(rule, (key, value)) for value in pairs[key])
-                for key, rule in zip(pairs, rules[1:], strict=True)
-            )
-            for part in self._by_card(hosts) if nvidia else [hosts]:
-                card = self.hosts[part[0]].nvidia if nvidia else None
-                shown = str(card) if card is not None else None
-                groups.setdefault((rules[0], effects, shown), array("L")).extend(part)
-        found = [Outcome(choice=choose(candidates, self.hosts[min(own)]), hosts=own) for own in groups.values()]
+        for rules, hosts in self._kind(tuple(values)):
+            same = tuple(map(getitem, tables, rules))
+            for card, part in self._by_card(hosts) if nvidia else ((None, hosts),):
+                groups.setdefault((same, card), array("L")).extend(part)
+        found = [Outcome(choice=choose(candidates, self.hosts[own[0]]), hosts=own) for own in groups.values()]
         return sorted(_merged(found), key=lambda item: item.hosts[0])
 
-    def _pairs(self, candidates: Sequence[Candidate]) -> dict[str, tuple[str | None, ...]]:
+    def _same(self, key: str, values: Sequence[str | None]) -> dict[int, int]:
+        """Return a number for each rule of a key; rules of the same number make the same of all values."""
+        effects: dict[Hashable, int] = {}
+        found = {
+            rule: effects.setdefault(tuple([self._effect(rule, key, value) for value in values]), len(effects))
+            for rule in self._of_key.get(key, ())
+        }
+        return found | {-1: -1}
+
+    def _values(self, candidates: Sequence[Candidate]) -> dict[str, tuple[str | None, ...]]:
         """Return the values of each key that counts, None among them where an entry lacks it, in a fixed order."""
         there = [item.annotations for item in candidates if not item.passed]
-        keys = sorted(self._must.union(*there)) if there else []
+        keys = sorted(self._must.union(*there).intersection(self._of_key)) if there else []
         return {key: tuple(dict.fromkeys(annotations.get(key) for annotations in there)) for key in keys}
 
     def _kind(self, keys: tuple[str, ...]) -> list[tuple[tuple[int, ...], array[int]]]:
@@ -104,27 +111,23 @@ class Fleet:
                 self._kinds[keys] = found
         return found
 
-    def _by_card(self, hosts: array[int]) -> list[array[int]]:
+    def _by_card(self, hosts: array[int]) -> Iterable[tuple[str, array[int]]]:
         cards: dict[str, array[int]] = {}
         for number in hosts:
             cards.setdefault(str(self.hosts[number].nvidia), array("L")).append(number)
-        return list(cards.values())
+        return cards.items()
 
-    def _effect(self, rule: int, pair: _Pair) -> Hashable:
-        """Return what the rules of a number make of a value: whether it does, and what it is worth."""
-        if rule < 0:
-            return None
-        effect = self._effects.get((rule, pair))
+    def _effect(self, rule: int, key: str, value: str | None) -> Hashable:
+        """Return what the rules of a number make of a value of their key: whether it does, and what it is worth."""
+        effect = self._effects.get((rule, value))
         if effect is None:
-            effect = self._made(self._numbered[rule], pair)
+            effect = self._made(self._numbered[rule], {} if value is None else {key: value})
             if len(self._effects) < MAX_KEPT:
-                self._effects[rule, pair] = effect
+                self._effects[rule, value] = effect
         return effect
 
-    def _made(self, rules: _Rules, pair: _Pair) -> Hashable:
-        key, value = pair
-        annotations = {} if value is None else {key: value}
-        fits = all(not item.failure(annotations) for item in rules.required)
+    def _made(self, rules: _Rules, annotations: Mapping[str, str]) -> Hashable:
+        fits = all(item.holds(annotations) for item in rules.required)
         liked = [number for number, item in enumerate(rules.preferred) if item.matches(annotations)]
         if self.hosts[0].order is Order.LEXICOGRAPHIC:
             return (fits, tuple(liked))

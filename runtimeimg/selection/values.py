@@ -235,11 +235,8 @@ class RangeOf:
 
     def matches(self, text: str) -> bool:
         """Tell whether the value is a range that one of the host's versions is in."""
-        try:
-            wanted = VersionRange.parse(text if text[:1] in "<>=!" else f">={text}")
-        except UsageError:
-            return False
-        return any(wanted.holds(own) for own in _versions(self.facts))
+        wanted = _range(text)
+        return wanted is not None and any(wanted.holds(own) for own in _versions(self.facts))
 
     def __str__(self) -> str:
         return f"a range with {' or '.join(self.facts) or 'nothing'}"
@@ -277,6 +274,15 @@ class PatternOf:
 
     def __str__(self) -> str:
         return f"a pattern of {' or '.join(self.facts) or 'nothing'}"
+
+
+@lru_cache(1024)
+def _range(text: str) -> VersionRange | None:
+    """Return the range that a value of an annotation is, one version alone as it and newer ones; None for none."""
+    try:
+        return VersionRange.parse(text if text[:1] in "<>=!" else f">={text}")
+    except UsageError:
+        return None
 
 
 @lru_cache(4096)

@@ -123,12 +123,13 @@ def open_document(
 
 
 def _parse(raw: bytes, media_type: str | None) -> Manifest | Index:
-    if load_json(raw, "manifest").get("schemaVersion") == 1:
+    data = load_json(raw, "manifest")
+    if data.get("schemaVersion") == 1:
         raise InvalidDocumentError(
             "its manifest is of Docker's schema 1, which is not supported",
             hint="convert it first: pull and push it with a current tool",
         )
-    return parse_manifest(raw, media_type)
+    return parse_manifest(raw, media_type, data)
 
 
 def _open_index(index: Index, blobs: Blobs, depth: int, name: str) -> ImageIndex:

@@ -45,7 +45,7 @@ def command(
     are preferred, then the order of the index. Nothing is fetched but the index.
     """
     from runtimeimg.selection.choice import require
-    from runtimeimg.selection.explain import described
+    from runtimeimg.selection.explain import described, links
     from runtimeimg.selection.opened import chosen_of
     from runtimeimg.stores import open_image
 
@@ -53,11 +53,11 @@ def command(
     criteria = wishes.criteria(wanted_platform(platform))
     found = open_image(place_of(index), replace(stores(), max_top=max_size))
     name, digest, choice = chosen_of(found, criteria, inside=look_inside)
-    data = described(choice, name, digest, wishes.documentation)
     if output_format == "json":
+        data = described(choice, name, digest, wishes.documentation)
         click.echo(json_escaped(json.dumps(data, indent=2, ensure_ascii=False)))
     elif explain:
-        for line in _table(choice, data["documentation"]):
+        for line in _table(choice, links(choice, wishes.documentation)):
             click.echo(line)
     chosen = require(choice, name)
     if output_format != "json":
