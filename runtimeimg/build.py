@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
@@ -12,7 +12,7 @@ from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.image.compress import Compression
-from runtimeimg.image.indexes import assembled, entry_of
+from runtimeimg.image.indexes import Entry, assembled, entry_of
 from runtimeimg.image.values import REFERENCE_DIGEST, image_entries, platforms_in
 from runtimeimg.oci import Digest, ImageConfig, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
@@ -33,11 +33,26 @@ class BaseFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What is built of one plan: an image for each platform, and what their entries tell in an index.
+
+    `name` is that of the variant, empty where the spec has none. Without `platforms` it is the request's.
+    """
+
+    request: BuildRequest
+    builder: Builder
+    platforms: tuple[Platform, ...] = ()
+    name: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build made: the images by platform, and what each destination holds."""
+    """What a build made: the images in order, each with the name of its variant, and what each destination holds."""
 
     builder: str
     images: tuple[Image, ...]
+    names: tuple[str, ...]
     written: tuple[Written, ...]
 
 
@@ -49,36 +64,95 @@ def build(
     platforms: Sequence[Platform] = (),
     graph_format: str = "runtimegraph",
 ) -> Built:
-    """Build the plan for each platform, stamp the images and write them to every destination, tags last.
+    """Build one plan for each platform, see `build_all`."""
+    part = Part(request=request, builder=builder, platforms=tuple(platforms))
+    return build_all([part], destinations, graph_format=graph_format)
+
+
+def build_all(
+    parts: Sequence[Part],
+    destinations: Sequence[Location],
+    *,
+    graph_format: str = "runtimegraph",
+    indexed: bool = False,
+) -> Built:
+    """Build all parts, stamp the images and write them to every destination, tags last.
 
     Nothing is written before all images are built, and nothing is built before every destination was asked whether it
-    can be written. Several platforms give an index.
+    can be written. Several images give an index, and with `indexed` one does, too. How things are stored and what they
+    are called is as the first part says.
     """
-    builder.check(request)
-    targets = [open_destination(location, request.stores) for location in destinations]
+    for part in parts:
+        part.builder.check(part.request)
+    first = parts[0].request
+    targets = [open_destination(location, first.stores) for location in destinations]
     for target in targets:
         target.check()
     with ExitStack() as stack:
-        images = []
-        for platform in platforms or (request.platform,):
-            one = replace(request, platform=platform)
-            image = stack.enter_context(builder.build(one))
-            base = base_facts(request.plan, request.stores, platform=platform)
-            images.append(
-                stamping.apply(
-                    image, stamping.stamp_of(request.plan, base_digest=base.digest, graph_format=graph_format)
-                )
-            )
-        result = images[0] if len(images) == 1 else index_of(images, request.plan)
-        if request.plan.outputs:
-            result = replace(result, name=str(Reference.parse(request.plan.outputs[0]).tagged))
-        compression = Compression.parse(request.options.get("compression", "gzip"), request.options.get("level"))
-        cache = None if request.no_cache else Cache.open(request.cache_dir)
+        made = [(part, image) for part in parts for image in _images(part, stack, graph_format)]
+        alone = len(made) == 1 and not indexed
+        for line in _shadowed(made):
+            first.stores.progress.line(line)
         written = tuple(
-            target.write(stack.enter_context(packed(result, location, request.stores, compression, cache=cache)))
+            target.write(_packed(made, location, stack, alone=alone))
             for target, location in zip(targets, destinations, strict=True)
         )
-    return Built(builder=builder.name, images=tuple(images), written=written)
+    return Built(
+        builder=", ".join(dict.fromkeys(part.builder.name for part in parts)),
+        images=tuple(image for _, image in made),
+        names=tuple(part.name for part, _ in made),
+        written=written,
+    )
+
+
+def _images(part: Part, stack: ExitStack, graph_format: str) -> Iterator[Image]:
+    """Build a part for each of its platforms; the images can be read until `stack` is left."""
+    request = part.request
+    for platform in part.platforms or (request.platform,):
+        image = stack.enter_context(part.builder.build(replace(request, platform=platform)))
+        base = base_facts(request.plan, request.stores, platform=platform)
+        stamp = stamping.stamp_of(request.plan, base_digest=base.digest, graph_format=graph_format)
+        image = stamping.apply(image, stamp)
+        yield image.told_for(platform) if platform is not None else image
+
+
+def _packed(
+    made: Sequence[tuple[Part, Image]], location: Location, stack: ExitStack, *, alone: bool
+) -> Image | ImageIndex:
+    """Return what is written to a destination: the only image, or an index of all."""
+    request = made[0][0].request
+    outputs = request.plan.outputs
+    name = str(Reference.parse(outputs[0]).tagged) if outputs else request.plan.name or ""
+    compression = Compression.parse(request.options.get("compression", "gzip"), request.options.get("level"))
+    cache = None if request.no_cache else Cache.open(request.cache_dir)
+    fit = [
+        (part, stack.enter_context(packed(image, location, request.stores, compression, cache=cache)))
+        for part, image in made
+    ]
+    if alone:
+        return replace(fit[0][1], name=name) if outputs else fit[0][1]
+    entries = [_entry(part, image) for part, image in fit]
+    return assembled(entries, _shared([part.request.plan.annotations for part, _ in made]), name=name)
+
+
+def _shadowed(made: Sequence[tuple[Part, Image]]) -> Iterator[str]:
+    """Say which images nobody will ever choose: they tell what one before them tells."""
+    first: dict[tuple[object, ...], str] = {}
+    for part, image in made:
+        told = (image.platform, *sorted(part.annotations.items()))
+        name = part.name or str(image.platform)
+        if told in first:
+            yield f"note: '{name}' is never chosen: '{first[told]}' comes before it and tells the same"
+        first.setdefault(told, name)
+
+
+def _entry(part: Part, image: Image | ImageIndex) -> Entry:
+    return entry_of(image).marked(None, part.annotations)
+
+
+def _shared(maps: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return what all these maps hold alike."""
+    return {key: value for key, value in maps[0].items() if all(other.get(key) == value for other in maps)}
 
 
 def shared_platforms(plan: BuildPlan, options: StoreOptions) -> tuple[Platform, ...]:

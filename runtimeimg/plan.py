@@ -31,6 +31,7 @@ class Facts:
 
     `labels`, `annotations` and `env` are added to the spec's, winning over them. `created` is an RFC 3339 time.
     Without `supervise` the image's entrypoint starts the main command alone; its labels still carry the daemons.
+    `variant` is the name of the one variant of the spec that is meant.
     """
 
     builder_image: str | None = None
@@ -42,6 +43,7 @@ class Facts:
     version: str | None = None
     created: str | None = None
     supervise: bool = True
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,15 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedVariant:
+    """What the entry of a variant tells in an index; `platform` as `Platform.parse` reads it, None for the build's."""
+
+    name: str
+    platform: str | None
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
     """What will be built. Everything is explicit; only what the images themselves hold is still unknown.
 
@@ -106,6 +117,8 @@ class BuildPlan:
     """Labels of the stamp that are known before the build: created, revision, version."""
     supervise: bool = True
     """Whether the entrypoint starts the daemons beside the main command."""
+    variants: tuple[PlannedVariant, ...] = ()
+    """The variants of the spec, all of them; each has a plan of its own."""
 
     def role(self, image: Location) -> str:
         """Return what messages call an image of the plan."""
@@ -140,6 +153,20 @@ class StampInstructions:
 def resolve(spec: BuildSpec, facts: Facts | None = None) -> BuildPlan:
     """Return the plan of `spec` under `facts`; raise UsageError where they do not fit together. No I/O is done."""
     facts = _checked(facts or Facts())
+    variants = tuple(
+        PlannedVariant(name=item.name, platform=item.platform, annotations=item.annotations)
+        for item in spec.spec.variants
+    )
+    if facts.variant is None:
+        return _resolved(spec, facts, variants)
+    chosen = spec.of_variant(facts.variant)
+    try:
+        return _resolved(chosen, facts, variants)
+    except UsageError as error:
+        raise UsageError(f"variant '{facts.variant}': {error.message}", hint=error.hint) from None
+
+
+def _resolved(spec: BuildSpec, facts: Facts, variants: tuple[PlannedVariant, ...]) -> BuildPlan:
     runtime = spec.runtime
     if runtime.run and runtime.base == SCRATCH:
         raise UsageError(
@@ -182,6 +209,7 @@ def resolve(spec: BuildSpec, facts: Facts | None = None) -> BuildPlan:
         graph=_graph(spec),
         metadata=_metadata(facts),
         supervise=facts.supervise,
+        variants=variants,
     )
 
 

@@ -18,27 +18,28 @@ from runtimeimg import __version__
 from runtimeimg.cache import Cache
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.oci import Digest, Location, Reference
-from runtimeimg.plan import BuildPlan, Copy, EnvVar, Facts, Text, resolve
+from runtimeimg.plan import BuildPlan, Copy, EnvVar, Facts, PlannedVariant, Text, resolve
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 from runtimeimg.spec.expansion import Variable
 
 if TYPE_CHECKING:
     from runtimeimg.spec import LoadedSpec
 
-_FORMAT = 1
+_FORMAT = 2
 _KNOWN = {
     kind.__name__: kind
-    for kind in (BuildPlan, Copy, EnvVar, Text, Variable, Location, Reference, RuntimeGraph, ExposeItem)
+    for kind in (BuildPlan, Copy, EnvVar, PlannedVariant, Text, Variable, Location, Reference, RuntimeGraph, ExposeItem)
 }
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan of a spec in a file; the spec itself is loaded when its places are asked for."""
+    """The plan of a spec in a file, or of a `variant` of it; the spec is loaded when its places are asked for."""
 
     plan: BuildPlan
     file: str
     data: bytes
+    variant: str | None = None
 
     @cached_property
     def loaded(self) -> LoadedSpec:
@@ -49,7 +50,8 @@ class Planned:
 
     def place(self, path: str) -> str:
         """Return `file:line:column: path` of a dotted path, see LoadedSpec."""
-        return self.loaded.place(path)
+        loaded = self.loaded
+        return loaded.place(path if self.variant is None else loaded.of_variant(self.variant, path))
 
 
 def planned(data: bytes, file: str, facts: Facts, cache: Cache | None) -> Planned:
@@ -60,13 +62,13 @@ def planned(data: bytes, file: str, facts: Facts, cache: Cache | None) -> Planne
     if kept is not None:
         plan = decode(kept)
         if plan is not None:
-            return Planned(plan, file, data)
+            return Planned(plan, file, data, facts.variant)
     from runtimeimg.spec import load_spec_text
 
     plan = resolve(load_spec_text(data, file).spec, facts)
     if cache is not None:
         cache.put("plan", key, encode(plan))
-    return Planned(plan, file, data)
+    return Planned(plan, file, data, facts.variant)
 
 
 def encode(plan: BuildPlan) -> bytes:

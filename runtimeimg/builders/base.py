@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -41,6 +41,12 @@ class BuildRequest:
     cache_dir: Path | None = None
     epoch: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def engine_platform(self) -> Platform | None:
+        """The platform as it is said to engines and buildah, many of which know no level of amd64."""
+        platform = self.platform
+        return replace(platform, variant="") if platform and platform.architecture == "amd64" else platform
 
 
 class Builder(Protocol):

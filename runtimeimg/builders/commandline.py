@@ -39,8 +39,8 @@ def build_arguments(request: BuildRequest) -> list[str]:
     options = []
     if request.network:
         options += ["--network", request.network]
-    if request.platform:
-        options += ["--platform", str(request.platform)]
+    if request.engine_platform:
+        options += ["--platform", str(request.engine_platform)]
     for name, value in request.build_args.items():
         options += ["--build-arg", f"{name}={value}"]
     return options

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from runtimeimg.cli.completion import builders
+from runtimeimg.cli.completion import builders, specs
 from runtimeimg.cli.locations import platforms_of
 from runtimeimg.cli.options import (
     DEFAULT_SPEC,
@@ -19,17 +18,16 @@ from runtimeimg.cli.options import (
     pairs,
     read_plan,
     source_date_epoch,
-    spec_argument,
     store_options,
 )
 from runtimeimg.cli.progress import MODES
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
-    from runtimeimg.build import Built
+    from runtimeimg.build import Built, Part
     from runtimeimg.builders import BuildRequest
     from runtimeimg.oci import Location, Platform
-    from runtimeimg.plan import BuildPlan, Facts
+    from runtimeimg.plan import Facts
     from runtimeimg.planned import Planned
     from runtimeimg.stores import StoreOptions
 
@@ -38,10 +36,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("build")
-@spec_argument
+@click.argument("specs", nargs=-1, metavar="[SPEC]...", shell_complete=specs)
 @click.option(
     "-f", "--file", type=FILE, help="The spec; SPEC is then the folder of $(workspace), as with docker build."
 )
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Variant to build; all by default.")
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="REF", help="Name of the image; spec.output.image by default."
 )
@@ -89,47 +88,57 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--image-version", help="Version of the packaged software, for its label.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @store_options
-def command(spec: str, stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
-    """Build the runtime image of SPEC (build.yaml by default, - for standard input) and stamp it."""
-    from runtimeimg.build import build, choose_builder
+def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
+    """Build the runtime image of SPEC (build.yaml by default, - for standard input) and stamp it.
+
+    Variants of a spec, several specs and several platforms give one index of all their images.
+    """
+    from runtimeimg.build import build_all, choose_builder
+    from runtimeimg.cache import Cache
     from runtimeimg.cli.destinations import destinations_of
     from runtimeimg.cli.progress import display
+    from runtimeimg.cli.variants import parts_of, pieces_of
 
     progress = "quiet" if options["quiet"] else progress
     facts = _facts(options)
-    made = read_plan(_spec_path(spec, options), facts, keep=not options["no_cache"])
-    plan = made.plan
+    cache = None if options["no_cache"] else Cache.open(cache_dir())
+    made = [read_plan(path, facts, keep=not options["no_cache"]) for path in _spec_paths(specs, options)]
+    pieces = pieces_of(made, facts, options["variants"], cache)
     with display("quiet" if options["dry_run"] else progress) as shown:
-        request = _request(made, stores(shown), options)
-        destinations = destinations_of(plan, request.stores, options)
+        reached = stores(shown)
+        destinations = destinations_of(pieces[0].made.plan, reached, options)
         _check_files(options, destinations)
-        builder = choose_builder(options["builder"], request, destinations)
-        if options["dry_run"]:
-            _show_plan(plan, builder.name, destinations)
-            return
-        built = build(
-            request,
-            builder,
-            destinations,
-            platforms=_platforms(options["platforms"], request),
-            graph_format=options["graph_format"],
+        parts = parts_of(
+            pieces,
+            lambda made, platform: _request(made, reached, options, platform),
+            lambda request: choose_builder(options["builder"], request, destinations),
+            lambda request: _platforms(options["platforms"], request),
         )
-    _report(built, request, options, quiet=progress in {"quiet", "rawjson"})
+        if options["dry_run"]:
+            _show_plans(parts, destinations)
+            return
+        built = build_all(
+            parts,
+            destinations,
+            graph_format=options["graph_format"],
+            indexed=len(pieces) > 1 or (bool(pieces[0].name) and not options["variants"]),
+        )
+    _report(built, parts[0].request, options, quiet=progress in {"quiet", "rawjson"})
 
 
-def _spec_path(spec: str, options: dict[str, Any]) -> str:
-    """Return where the spec is; SPEC may be its folder, or with `-f` that of `$(workspace)`."""
-    context = click.get_current_context()
-    given = context.get_parameter_source("spec") is not ParameterSource.DEFAULT
+def _spec_paths(specs: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+    """Return where the specs are; SPEC may be its folder, or with `-f` that of `$(workspace)`."""
     if options["file"] is None:
-        return str(Path(spec) / DEFAULT_SPEC) if spec != "-" and Path(spec).is_dir() else spec
-    if given:
-        if not Path(spec).is_dir():
+        return [str(Path(spec) / DEFAULT_SPEC) if spec != "-" and Path(spec).is_dir() else spec for spec in specs] or [
+            DEFAULT_SPEC
+        ]
+    for spec in specs:
+        if len(specs) > 1 or not Path(spec).is_dir():
             raise UsageError(f"the spec is given twice, as '{spec}' and as -f '{options['file']}'")
         if options["workspace"] is not None:
             raise UsageError(f"the workspace is given twice, as '{spec}' and as --workspace '{options['workspace']}'")
         options["workspace"] = Path(spec)
-    return str(options["file"])
+    return [str(options["file"])]
 
 
 def _facts(options: dict[str, Any]) -> Facts:
@@ -159,7 +168,7 @@ def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _request(made: Planned, stores: StoreOptions, options: dict[str, Any]) -> BuildRequest:
+def _request(made: Planned, stores: StoreOptions, options: dict[str, Any], platform: Platform | None) -> BuildRequest:
     from runtimeimg.builders import BuildRequest
 
     folder = options["workspace"] or (Path() if made.file.startswith("<") else Path(made.file).parent)
@@ -173,7 +182,7 @@ def _request(made: Planned, stores: StoreOptions, options: dict[str, Any]) -> Bu
         plan=made.plan,
         stores=stores,
         workspace=folder.resolve(),
-        platform=_single_platform(options["platforms"]),
+        platform=platform or _single_platform(options["platforms"]),
         place=made.place,
         pull=options["pull"],
         network=options["network"],
@@ -212,13 +221,17 @@ def _platforms(text: str | None, request: BuildRequest) -> list[Platform]:
     return list(shared_platforms(request.plan, request.stores))
 
 
-def _show_plan(plan: BuildPlan, builder: str, destinations: list[Location]) -> None:
+def _show_plans(parts: Sequence[Part], destinations: list[Location]) -> None:
     from runtimeimg.render import render_dockerfile
 
-    click.echo(f"builder: {builder}", err=True)
+    for part in parts:
+        click.echo(f"builder: {part.builder.name}" + (f" for variant '{part.name}'" if part.name else ""), err=True)
     for destination in destinations:
         click.echo(f"writes: {destination}", err=True)
-    click.echo(render_dockerfile(plan), nl=False)
+    for part in parts:
+        if part.name:
+            click.echo(f"# variant {part.name}")
+        click.echo(render_dockerfile(part.request.plan), nl=False)
 
 
 def _report(built: Built, request: BuildRequest, options: dict[str, Any], *, quiet: bool) -> None:
@@ -249,11 +262,12 @@ def metadata(built: Built, request: BuildRequest) -> dict[str, Any]:
         "builder": built.builder,
         "images": [
             {
+                **({"variant": name} if name else {}),
                 "platform": str(image.platform),
                 "configDigest": str(image.config.digest),
                 "layers": [str(layer.diff_id) for layer in image.layers],
             }
-            for image in built.images
+            for name, image in zip(built.names, built.images, strict=True)
         ],
         "written": [
             {

@@ -30,6 +30,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--context", type=FOLDER, help="Folder to write with Dockerfile.runtime and the files that it copies.")
 @click.option("--workspace", type=FOLDER, help="Folder of $(workspace); the spec's by default.")
 @click.option("--stamped", is_flag=True, help="Add the stamp as instructions, for any other builder to carry out.")
+@click.option("--variant", metavar="NAME", help="Variant of the spec to render.")
 @click.option("--builder-image", metavar="REF", help="Image to copy from, in place of spec.builder.image.")
 @click.option("--label", multiple=True, metavar="K=V", help="Label to add.")
 @click.option("--env", multiple=True, metavar="K=V", help="Environment variable to add.")
@@ -43,6 +44,7 @@ def command(
     context: Path | None,
     workspace: Path | None,
     stamped: bool,
+    variant: str | None,
     builder_image: str | None,
     label: tuple[str, ...],
     env: tuple[str, ...],
@@ -52,7 +54,7 @@ def command(
     """Write the Dockerfile.runtime of SPEC (build.yaml by default, - for standard input)."""
     from runtimeimg.plan import Facts
 
-    facts = Facts(builder_image=builder_image, labels=pairs(label, "--label"), env=pairs(env, "--env"))
+    facts = Facts(builder_image=builder_image, labels=pairs(label, "--label"), env=pairs(env, "--env"), variant=variant)
     made = read_plan(spec, facts)
     plan = made.plan
     text = _text(plan, stores(), graph_format if stamped else None)

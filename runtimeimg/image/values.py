@@ -69,6 +69,16 @@ class Image:
         """The platform the image is for."""
         return self.config.platform
 
+    def told_for(self, platform: Platform) -> Self:
+        """Return the image with a config that tells what `platform` says more closely than it: a level, OS features."""
+        told = self.platform.closer(platform)
+        if told.matches(self.platform) and (told.os_version, told.os_features) == (
+            self.platform.os_version,
+            self.platform.os_features,
+        ):
+            return self
+        return self.with_config(self.config.evolve(**told.to_json()))
+
     def with_config(self, config: ImageConfig) -> Self:
         """Return the image with another config and the same layers."""
         return self if config.raw == self.config.raw else replace(self, config=config, manifest=None, image_id=None)
@@ -142,22 +152,23 @@ def platforms_in(found: Image | ImageIndex) -> tuple[Platform, ...]:
 def choose_platform(found: Image | ImageIndex, platform: Platform | None) -> Image:
     """Return the image for `platform` (this machine's when None): the first entry that matches, as Docker does.
 
-    A single image is returned as it is when `platform` is None; otherwise it must match. Raises NotFoundError that
-    lists what there is.
+    Where there is none for a level of amd64, one for the next level below it is taken. A single image is returned as it
+    is when `platform` is None; otherwise it must match. Raises NotFoundError that lists what there is.
     """
     if isinstance(found, Image):
-        if platform is not None and not found.platform.matches(platform):
+        if platform is not None and not any(found.platform.matches(wanted) for wanted in platform.downward):
             raise NotFoundError(f"image '{found.name}' is for {found.platform}, not for {platform}")
         return found
     wanted = platform or Platform.host()
     entries = image_entries(found)
-    for entry in entries:
-        if entry.platform is None or entry.platform.matches(wanted):
-            child = found.open_manifest(entry)
-            if isinstance(child, Image) and (entry.platform or child.platform.matches(wanted)):
-                return child
-            if isinstance(child, ImageIndex):
-                return choose_platform(child, wanted)
+    for level in wanted.downward:
+        for entry in entries:
+            if entry.platform is None or entry.platform.matches(level):
+                child = found.open_manifest(entry)
+                if isinstance(child, Image) and (entry.platform or child.platform.matches(level)):
+                    return child
+                if isinstance(child, ImageIndex):
+                    return choose_platform(child, level)
     there = ", ".join(str(entry.platform) for entry in entries if entry.platform) or "nothing"
     raise NotFoundError(f"image '{found.name}' has nothing for {wanted}", hint=f"it holds {there}")
 

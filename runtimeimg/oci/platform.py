@@ -134,6 +134,23 @@ class Platform:
         return self.normal == wanted.normal
 
     @property
+    def downward(self) -> tuple[Self, ...]:
+        """The platform itself and those whose programs surely run on it: amd64 levels hold all below them."""
+        level = self.variant.removeprefix("v")
+        if self.architecture != "amd64" or level not in {"2", "3", "4"}:
+            return (self,)
+        return tuple(replace(self, variant=f"v{number}") for number in range(int(level), 0, -1))
+
+    def closer(self, said: Self) -> Self:
+        """Return the platform with what `said` tells beyond OS and architecture in place of its own."""
+        return replace(
+            self,
+            variant=said.variant or self.variant,
+            os_version=said.os_version or self.os_version,
+            os_features=said.os_features or self.os_features,
+        )
+
+    @property
     def full(self) -> str:
         """The platform with the version and features of its OS, as `parse` reads it."""
         inside = "+".join((self.os_version, *self.os_features))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtimeimg.spec.loader import LoadedSpec, load_spec, load_spec_text
-    from runtimeimg.spec.models import BuildSpec, Directory, Expose, Runtime, User
+    from runtimeimg.spec.models import BuildSpec, Runtime, Variant
+    from runtimeimg.spec.parts import Directory, Expose, User
 
 __all__ = [
     "BuildSpec",
@@ -19,12 +20,16 @@ __all__ = [
     "LoadedSpec",
     "Runtime",
     "User",
+    "Variant",
     "json_schema",
     "load_spec",
     "load_spec_text",
 ]
 
-_LOADER = frozenset({"LoadedSpec", "load_spec", "load_spec_text"})
+_MODULES = {
+    **dict.fromkeys(("LoadedSpec", "load_spec", "load_spec_text"), "loader"),
+    **dict.fromkeys(("Directory", "Expose", "User"), "parts"),
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -37,6 +42,6 @@ def json_schema() -> dict[str, Any]:
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{'loader' if name in _LOADER else 'models'}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'models')}"), name)
     globals()[name] = value
     return value

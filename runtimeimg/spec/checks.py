@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from runtimeimg.budgets import MAX_DEPTH, MAX_PATH
 from runtimeimg.errors import UsageError
-from runtimeimg.oci import Location
+from runtimeimg.oci import Location, Platform
 from runtimeimg.spec import expansion
 
 CONTROL = r"[\x00-\x1f\x7f]"
@@ -257,6 +257,15 @@ def object_name(text: str) -> str:
     if not re.match(OBJECT_NAME, text):
         raise ValueError(f"{shown(text)} is not a name; write at most 253 lower-case letters, digits, '-' and '.'")
     return text
+
+
+def platform(text: str) -> str:
+    """Check a platform and return it as it is spelt in full."""
+    no_control(text, "a platform")
+    try:
+        return Platform.parse(text).full
+    except UsageError as error:
+        raise ValueError(f"{error.message}; write one such as 'linux/amd64/v3'") from None
 
 
 def first_repeated(values: Iterable[object]) -> tuple[int, int] | None:

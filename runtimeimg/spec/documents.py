@@ -97,11 +97,21 @@ def position(root: Node, path: str, other_names: Mapping[str, str] | None = None
     A path that the file does not have (a default) gets the place of its nearest ancestor; `other_names` says which
     keys stand for each other.
     """
+    return _followed(root, path, other_names)[0]
+
+
+def holds(root: Node, path: str, other_names: Mapping[str, str] | None = None) -> bool:
+    """Tell whether a document has what a dotted path leads to."""
+    return not _followed(root, path, other_names)[1]
+
+
+def _followed(root: Node, path: str, other_names: Mapping[str, str] | None) -> tuple[tuple[int, int], str]:
+    """Return the place that a dotted path leads to, and what of the path the document does not have."""
     node, place, rest = root, (root.line, root.column), path
     while rest and (step := _step(node, rest, other_names or {})) is not None:
         entry, rest = step
         node, place = entry.node, entry.place
-    return place
+    return place, rest
 
 
 def problem(file: str, place: tuple[int, int], message: str) -> Problem:

@@ -96,6 +96,8 @@ BaseText = Annotated[str, AfterValidator(checks.base_image), _image(_ANY_IMAGE, 
 OutputText = Annotated[str, AfterValidator(checks.output_image), _image(_NAME, _NOT_SCRATCH)]
 ObjectName = Annotated[str, AfterValidator(checks.object_name), _text(checks.OBJECT_NAME)]
 
+PlatformText = Annotated[str, AfterValidator(checks.platform), _text(r"^[^/\s]+(/[^/\s]+){0,2}$")]
+
 EnvName = Annotated[str, AfterValidator(checks.env_name)]
 EnvValue = Annotated[str, AfterValidator(checks.env_value)]
 Env = Annotated[Mapping[EnvName, EnvValue], AfterValidator(_frozen), _texts(checks.ENV_NAME)]

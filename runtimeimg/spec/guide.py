@@ -18,6 +18,9 @@ BUILD = Guide(
         "source": "/workspace/source/dist",
         "apiVersion": API_VERSIONS[0],
         "kind": "Build",
+        "variants": "[{name: gpu, annotations: {com.example.gpu: a100}}]",
+        "platform": "linux/amd64/v3",
+        "name": "gpu",
         "runtime": "{base: {image: debian:bookworm-slim}}",
         "spec": "{runtime: {base: {image: debian:bookworm-slim}}}",
     },
@@ -51,4 +54,5 @@ BUILD = Guide(
     pairs=(("directories", "paths"), ("cmd", "args")),
     commands=frozenset({"entrypoint", "cmd", "args", "daemons"}),
     start=("spec", "runtime"),
+    also=(("spec", "variants"), ("spec", "variants", "*", "runtime")),
 )

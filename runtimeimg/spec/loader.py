@@ -36,6 +36,15 @@ class LoadedSpec:
         line, column = self.position(path)
         return f"{self.file}:{line}:{column}: {path}"
 
+    def of_variant(self, name: str, path: str) -> str:
+        """Return the path of what a variant has in place of `path`; that itself where it has nothing."""
+        names = [item.name for item in self.spec.spec.variants]
+        if name in names and path.startswith("spec."):
+            own = f"spec.variants[{names.index(name)}].{path.removeprefix('spec.')}"
+            if documents.holds(self.root, own, _OTHER_NAMES):
+                return own
+        return path
+
 
 def load_spec(path: str | os.PathLike[str]) -> LoadedSpec:
     """Return the spec in a file.

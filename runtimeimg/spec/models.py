@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field
 
+from runtimeimg.errors import UsageError
 from runtimeimg.spec import checks, fields
-from runtimeimg.spec.fields import at, text_schema
+from runtimeimg.spec.fields import at
+from runtimeimg.spec.parts import (
+    BaseName,
+    Closed,
+    DebugName,
+    Directory,
+    Expose,
+    Image,
+    Open,
+    OutputImage,
+    User,
+    distinct_ports,
+)
 
 ApiVersion = Literal["shipwright.io/v1alpha1", "build.dev/v1alpha1", "shipwright.io/v1beta1", "runtimeimg.dev/v1"]
 API_VERSIONS: tuple[str, ...] = get_args(ApiVersion)
@@ -23,189 +36,7 @@ def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=False)
-
-
-class _Closed(_Model):
-    """A map of which all keys are known."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Image(_Model):
-    """An image name; further keys are Shipwright's."""
-
-    image: fields.ImageText = Field(description="Name of the image.", examples=["registry.example.com/web-build:1"])
-
-
-class OutputImage(_Model):
-    """The name of the result; further keys are Shipwright's."""
-
-    image: fields.OutputText = Field(
-        description="Name that the runtime image gets.", examples=["registry.example.com/web:1"]
-    )
-
-
-class BaseImage(_Closed):
-    """The image to stand on."""
-
-    image: fields.BaseText = Field(
-        description="Name of the base image, or `scratch` for none.", examples=["debian:bookworm-slim", "scratch"]
-    )
-
-
-class DebugImage(_Closed):
-    """An image with a static shell."""
-
-    image: fields.ImageText = Field(
-        description="Name of an image that holds a static shell.", examples=["busybox:stable"]
-    )
-
-
-if TYPE_CHECKING:
-    BaseName: TypeAlias = str
-    DebugName: TypeAlias = str
-else:
-    BaseName = Annotated[BaseImage, AfterValidator(lambda value: value.image)]
-    DebugName = Annotated[DebugImage, AfterValidator(lambda value: value.image)]
-
-
-class Directory(_Closed):
-    """Something to copy; the short form is `source` or `source:destination`."""
-
-    short_forms: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {
-            "type": "string",
-            "pattern": r"^(/[^:]*(:/[^:]*)?|\$\(workspace\)(/[^:]*)?:/[^:]*)$",
-            "not": {"pattern": r"(^|/)\.\.([/:]|$)|" + checks.CONTROL},
-        },
-    )
-
-    written_source: fields.Source = Field(
-        alias="source",
-        description="Path to copy from, in the builder image; `*`, `?` and `[...]` match as in Go's filepath.Match. "
-        "`$(workspace)/...` is a path of the local source tree instead.",
-        examples=["/workspace/source/dist", "$(workspace)/static"],
-    )
-    destination: fields.Destination | None = Field(
-        default=None,
-        description="Path to copy to; the same place when left out. Needed with `$(workspace)`. "
-        "A trailing slash makes it a folder to copy into.",
-        examples=["/app/lib"],
-    )
-    image: fields.ImageText | None = Field(
-        default=None, description="Another image to copy from.", examples=["registry.example.com/tools:1"]
-    )
-    chown: fields.Owner | None = Field(
-        default=None,
-        description="Owner of the copies, `user` or `user:group`, names or numbers.",
-        examples=["1000:1000"],
-    )
-
-    @property
-    def source(self) -> str:
-        """The normalised path: absolute in an image, or relative to the source tree when `workspace`."""
-        if self.workspace:
-            return self.written_source[len(checks.WORKSPACE) :].lstrip("/") or "."
-        return self.written_source
-
-    @property
-    def workspace(self) -> bool:
-        """Whether the source is in the local source tree."""
-        return self.written_source == checks.WORKSPACE or self.written_source.startswith(checks.WORKSPACE + "/")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, data: object) -> object:
-        if not isinstance(data, str):
-            return data
-        source, colon, destination = data.partition(":")
-        if not colon:
-            return {"source": data}
-        if ":" in destination:
-            raise ValueError(
-                f"{checks.shown(data)} holds more than one colon; write {{source: ..., destination: ...}} instead"
-            )
-        if not destination:
-            raise ValueError(f"{checks.shown(data)} has nothing after its colon; write a destination or remove it")
-        return {"source": source, "destination": destination}
-
-    @model_validator(mode="after")
-    def _workspace_rules(self) -> Directory:
-        if self.workspace and self.destination is None:
-            raise ValueError(
-                f"{checks.shown(self.written_source)} has no destination; a local path has no same place in the image, "
-                f"write {self.written_source + ':/app'!r} or the like"
-            )
-        if self.workspace and self.image is not None:
-            raise at(
-                ("image",),
-                f"{checks.shown(self.image)} is another source than {checks.WORKSPACE!r}; keep one of the two",
-            )
-        return self
-
-
-class User(_Closed):
-    """Who the process runs as; the short form is `user`, `user:group` or a number."""
-
-    short_forms: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        text_schema(checks.OWNER),
-        {"type": "integer", "minimum": 0, "maximum": checks.MAX_ID},
-    )
-
-    name: fields.Principal = Field(description="Name or number of the user.", examples=["app", "1000"])
-    group: fields.Principal | None = Field(
-        default=None, description="Name or number of the group.", examples=["app", "1001"]
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, data: object) -> object:
-        data = fields.whole_number_to_text(data)
-        if not isinstance(data, str):
-            return data
-        name, colon, group = data.partition(":")
-        return {"name": name, "group": group} if colon else {"name": name}
-
-
-class Expose(_Closed):
-    """A port; the short form is its number."""
-
-    short_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ({"type": "integer", "minimum": 1, "maximum": 65535},)
-
-    port: fields.PortNumber = Field(description="TCP port of the image.", examples=[8080])
-    host_port: fields.PortNumber = Field(
-        default=0, alias="hostPort", description="Port of the host that `runtimeimg run` gives it.", examples=[443]
-    )
-    service_name: fields.ServiceName = Field(
-        default="", alias="serviceName", description="Name of the service behind it, a DNS label.", examples=["https"]
-    )
-    listening_addr: fields.Address = Field(
-        default="", alias="listeningAddr", description="IP address of the host to listen on.", examples=["127.0.0.1"]
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, data: object) -> object:
-        if isinstance(data, int) and not isinstance(data, bool):
-            return {"port": data}
-        if isinstance(data, str):
-            raise ValueError(f"{checks.shown(data)} is a text; write the number without quotes, such as 8080")  # noqa: TRY004
-        return data
-
-
-def _distinct_ports(items: tuple[Expose, ...]) -> tuple[Expose, ...]:
-    """Refuse a port given twice, and a host port given twice on the same address."""
-    if repeated := checks.first_repeated(item.port for item in items):
-        raise at((repeated[0],), f"port {items[repeated[0]].port} is there twice; keep one")
-    hosts = [(item.host_port, item.listening_addr) if item.host_port else index for index, item in enumerate(items)]
-    if repeated := checks.first_repeated(hosts):
-        raise at((repeated[0], "hostPort"), f"host port {items[repeated[0]].host_port} is there twice; choose another")
-    return items
-
-
-class Runtime(_Closed):
+class Runtime(Closed):
     """The runtime image."""
 
     base: BaseName = Field(description="What the runtime image stands on.")
@@ -251,7 +82,7 @@ class Runtime(_Closed):
     written_args: fields.Command | None = Field(
         default=None, alias="args", description="Another name of `cmd`; give one of the two."
     )
-    expose: Annotated[tuple[Expose, ...], AfterValidator(_distinct_ports)] = Field(
+    expose: Annotated[tuple[Expose, ...], AfterValidator(distinct_ports)] = Field(
         default=(), description="TCP ports that the image listens on.", examples=[[8080]]
     )
     daemons: tuple[fields.Program, ...] = Field(
@@ -294,13 +125,78 @@ class Runtime(_Closed):
         return self.written_cmd if self.written_args is None else self.written_args
 
 
-class Metadata(_Model):
+_MAPS = ("env", "labels", "annotations")
+_OTHER_NAMES = {
+    "written_directories": "written_paths",
+    "written_paths": "written_directories",
+    "written_cmd": "written_args",
+    "written_args": "written_cmd",
+}
+
+
+class Overrides(Runtime):
+    """What is different in a variant of the runtime image."""
+
+    base: BaseName | None = Field(default=None, description="What the runtime image stands on.")  # type: ignore[assignment]
+
+    def over(self, runtime: Runtime) -> Runtime:
+        """Return `runtime` with what is written here: keys of maps are added, anything else is replaced."""
+        changes: dict[str, object] = {}
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            if name in _OTHER_NAMES:
+                changes[_OTHER_NAMES[name]] = None
+            changes[name] = MappingProxyType({**getattr(runtime, name), **value}) if name in _MAPS else value
+        return runtime.model_copy(update=changes)
+
+
+class Variant(Closed):
+    """A runtime image of its own in the index, beside the others."""
+
+    name: fields.ObjectName = Field(description="Name of the variant, for messages and `--variant`.", examples=["gpu"])
+    platform: fields.PlatformText | None = Field(
+        default=None,
+        description="Platform that the entry tells, amd64 levels included; that of the build when left out.",
+        examples=["linux/amd64/v3"],
+    )
+    annotations: fields.Labels = Field(
+        default_factory=_nothing,
+        description="Annotations of the entry, by which it is chosen.",
+        examples=[{"com.example.gpu": "a100"}],
+    )
+    builder: Image | None = Field(
+        default=None, description="The image that the files come from, in place of `spec.builder`."
+    )
+    runtime: Overrides | None = Field(
+        default=None,
+        description="What is different from `spec.runtime`: keys of `env`, `labels` and `annotations` are added, "
+        "anything else is replaced.",
+        examples=[{"env": {"CUDA_VISIBLE_DEVICES": "all"}}],
+    )
+
+
+def _distinct_variants(items: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    """Refuse a name given twice, and two entries between which nobody could choose."""
+    if repeated := checks.first_repeated(item.name for item in items):
+        raise at((repeated[0], "name"), f"variant {items[repeated[0]].name!r} is there twice; keep one")
+    told = [(item.platform, tuple(sorted(item.annotations.items()))) for item in items]
+    if repeated := checks.first_repeated(told):
+        second, first = (items[index].name for index in repeated)
+        raise at(
+            (repeated[0],),
+            f"variant {second!r} has the platform and annotations of {first!r} and would never be chosen; "
+            "give it an annotation of its own",
+        )
+    return items
+
+
+class Metadata(Open):
     """The object's metadata; further keys are Kubernetes's."""
 
     name: fields.ObjectName | None = Field(default=None, description="Name of the Build.", examples=["web"])
 
 
-class Spec(_Model):
+class Spec(Open):
     """The spec; further keys (`source`, `strategy`...) are Shipwright's and left alone."""
 
     builder: Image | None = Field(
@@ -308,9 +204,14 @@ class Spec(_Model):
     )
     output: OutputImage | None = Field(default=None, description="The runtime image.")
     runtime: Runtime = Field(description="What the runtime image holds and how it starts.")
+    variants: Annotated[tuple[Variant, ...], AfterValidator(_distinct_variants)] = Field(
+        default=(),
+        description="Images to build in its place, each an entry of one index, in this order.",
+        examples=[[{"name": "plain"}, {"name": "gpu", "annotations": {"com.example.gpu": "a100"}}]],
+    )
 
 
-class BuildSpec(_Model):
+class BuildSpec(Open):
     """A Build: which files of a builder image go on which base image, and how the result starts."""
 
     runtime_key_prefix: ClassVar[str] = "spec.runtime"
@@ -343,3 +244,18 @@ class BuildSpec(_Model):
     def runtime(self) -> Runtime:
         """spec.runtime."""
         return self.spec.runtime
+
+    def of_variant(self, name: str) -> BuildSpec:
+        """Return the spec of one variant alone; UsageError where there is none of that name."""
+        found = next((item for item in self.spec.variants if item.name == name), None)
+        if found is None:
+            known = ", ".join(f"'{item.name}'" for item in self.spec.variants)
+            raise UsageError(
+                f"the spec has no variant {checks.shown(name)}", hint=f"it has {known}" if known else "it has none"
+            )
+        changes: dict[str, object] = {"variants": ()}
+        if found.builder is not None:
+            changes["builder"] = found.builder
+        if found.runtime is not None:
+            changes["runtime"] = found.runtime.over(self.spec.runtime)
+        return self.model_copy(update={"spec": self.spec.model_copy(update=changes)})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from runtimeimg.errors import Problem
 from runtimeimg.spec import modelpaths
 from runtimeimg.spec.checks import shown
-from runtimeimg.spec.yamlnodes import Key, Node, Path, format_path
+from runtimeimg.spec.yamlnodes import Entry, Key, Node, Path, format_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,6 +59,8 @@ class Guide:
     """Lists that are commands: a text in their place is split as a shell does."""
     start: Path = ()
     """Nothing at or below this place may be empty (null)."""
+    also: tuple[Path, ...] = ()
+    """Further places of the kind; `*` stands for any item of a list."""
     as_written: bool = False
     """Whether all values are texts, of which `6.10`, `0300` and `true` are ones too."""
 
@@ -248,10 +250,7 @@ def _literal(expected: str, node: Node) -> str:
 
 def _nulls(root: Node, file: str, unknown: Container[Path], guide: Guide) -> Iterator[Problem]:
     """Find keys and items that have no value, those at or below `unknown` keys aside."""
-    found = find(root, guide.start)
-    stack: list[tuple[Path, Node, tuple[int, int]]] = []
-    if found.path == guide.start:
-        stack.append((guide.start, found.node, found.place))
+    stack = [(found.path, found.node, found.place) for found in _starts(root, guide)]
     while stack:
         path, node, place = stack.pop()
         if path in unknown:
@@ -273,13 +272,31 @@ def _null(path: Path, guide: Guide) -> str:
 
 def _pairs(root: Node, file: str, guide: Guide) -> Iterator[Problem]:
     """Find lists that were given under both of their names."""
-    found = find(root, guide.start)
-    entries = found.node.entries if found.path == guide.start else None
-    for first, second in guide.pairs:
-        if entries and first in entries and second in entries:
-            one, two = sorted((entries[first], entries[second]), key=lambda entry: (entry.key_line, entry.key_column))
-            earlier, later = (first, second) if one is entries[first] else (second, first)
-            message = f"'{later}' is another name of '{earlier}' at line {one.key_line}; keep one of the two"
-            yield Problem(
-                file=file, line=two.key_line, column=two.key_column, path=format_path(guide.start), message=message
-            )
+    for found in _starts(root, guide):
+        entries = found.node.entries
+        for first, second in guide.pairs:
+            if entries and first in entries and second in entries:
+                yield _pair(file, found.path, (entries[first], first), (entries[second], second))
+
+
+def _pair(file: str, path: Path, *given: tuple[Entry, str]) -> Problem:
+    (one, earlier), (two, later) = sorted(given, key=lambda item: (item[0].key_line, item[0].key_column))
+    message = f"'{later}' is another name of '{earlier}' at line {one.key_line}; keep one of the two"
+    return Problem(file=file, line=two.key_line, column=two.key_column, path=format_path(path), message=message)
+
+
+def _starts(root: Node, guide: Guide) -> Iterator[Found]:
+    """Yield the places of the document below which nothing may be empty."""
+    for pattern in (guide.start, *guide.also):
+        yield from _matching(Found((), (root.line, root.column), root), pattern)
+
+
+def _matching(found: Found, pattern: Path) -> Iterator[Found]:
+    if not pattern:
+        yield found
+        return
+    keys: Iterable[Key] = range(len(found.node.items or ())) if pattern[0] == "*" else (pattern[0],)
+    for key in keys:
+        entry = found.node.child(key)
+        if entry is not None:
+            yield from _matching(Found((*found.path, key), entry.place, entry.node), pattern[1:])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from runtimeimg.spec.jsonschema import DIALECT, Generator, tidy, with_short_forms
-from runtimeimg.spec.models import BuildSpec, Directory, Expose, User
+from runtimeimg.spec.models import BuildSpec
+from runtimeimg.spec.parts import Directory, Expose, User
 
 _OPEN = ("BuildSpec", "Metadata", "Spec", "Image", "OutputImage")
 _SHORT: tuple[type[Directory | Expose | User], ...] = (Directory, Expose, User)
@@ -38,8 +39,9 @@ def build() -> dict[str, Any]:
         tidy(definition)
         if name in _OPEN:
             definition.pop("additionalProperties", None)
-    runtime = definitions["Runtime"]
-    runtime["allOf"] = [{"not": {"required": list(pair)}} for pair in (("directories", "paths"), ("cmd", "args"))]
+    for name in ("Runtime", "Overrides"):
+        pairs = (("directories", "paths"), ("cmd", "args"))
+        definitions[name]["allOf"] = [{"not": {"required": list(pair)}} for pair in pairs]
     _allow_null(schema["properties"], "metadata")
     _allow_null(definitions["Metadata"]["properties"], "name")
     for key in ("builder", "output"):

@@ -44,6 +44,11 @@ def prepare(inputs: Inputs, stores: StoreOptions, *, scratch: Path) -> Prepared:
     the spec's, else what they left in a registry.
     """
     loaded, document = read_inputs(inputs)
+    if loaded.spec.spec.variants:
+        raise UsageError(
+            f"{loaded.place('spec.variants')}: a step makes one image, not an index of variants",
+            hint="build variants with 'runtimeimg build', or give each a Build of its own",
+        )
     called = inputs.naming.name
     named = from_item(inputs.builder_image, called("builder-image"))
     found = None if named or not inputs.built_directory else built_image(Path(inputs.built_directory))

@@ -52,7 +52,7 @@ def test_examples_are_valid() -> None:
                 assert validator.is_valid(example), (key, example)
 
 
-def test_only_the_runtime_is_closed() -> None:
+def test_only_the_runtime_and_its_variants_are_closed() -> None:
     definitions = json_schema()["$defs"]
     closed = {
         name
@@ -60,7 +60,7 @@ def test_only_the_runtime_is_closed() -> None:
         for form in definition.get("anyOf", [definition])
         if form.get("additionalProperties") is False
     }
-    assert closed == {"Runtime", "BaseImage", "DebugImage", "Directory", "User", "Expose"}
+    assert closed == {"Runtime", "BaseImage", "DebugImage", "Directory", "User", "Expose", "Variant", "Overrides"}
 
 
 def test_keys_are_those_that_users_write() -> None:

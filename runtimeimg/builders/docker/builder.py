@@ -108,8 +108,8 @@ def _built(request: BuildRequest, sources: list[context.Source], transcript: Tra
         if request.plan.needs_shell:
             require_shell(engine, str(found["Id"]), request)
         image = read_image(engine, found, f"docker-daemon:{found['Id']}")
-    if request.platform is not None and not image.platform.matches(request.platform):
-        raise BuildFailed(f"the engine built for {image.platform}, not for {request.platform}")
+    if request.engine_platform is not None and not image.platform.matches(request.engine_platform):
+        raise BuildFailed(f"the engine built for {image.platform}, not for {request.engine_platform}")
     return _continued(image)
 
 
@@ -146,7 +146,7 @@ def _run(engine: Engine, request: BuildRequest, sources: list[context.Source], t
             "rm": True,
             "forcerm": True,
             "nocache": request.no_cache,
-            "platform": str(request.platform) if request.platform else None,
+            "platform": str(request.engine_platform) if request.engine_platform else None,
             "buildargs": dict(request.build_args) or None,
             "networkmode": request.network,
         },

@@ -40,14 +40,14 @@ def fetch(engine: Engine, request: BuildRequest) -> None:
 def _fetch(engine: Engine, image: Location, request: BuildRequest) -> None:
     name = engine_name(image)
     found = inspect(engine, name)
-    fits = found is not None and _fits(found, request.platform)
+    fits = found is not None and _fits(found, request.engine_platform)
     if found is not None:
         request.stores.account.saw(str(image), unpacked_size(found))
     local_only = image.transport == "docker-daemon" or image.image_id is not None
     if fits and (request.pull != "always" or local_only):
         return
     absent = NotFoundError(
-        f"image '{name}' for {request.platform} is not in the Docker Engine"
+        f"image '{name}' for {request.engine_platform} is not in the Docker Engine"
         if found is not None
         else f"image '{name}' is not in the Docker Engine",
         hint=None if local_only else "pulling is turned off",
@@ -109,7 +109,7 @@ def _pull(engine: Engine, image: Location, request: BuildRequest) -> None:
             params={
                 "fromImage": f"{reference.familiar.partition('@')[0].removesuffix(f':{reference.tag}')}",
                 "tag": str(reference.digest) if reference.digest else reference.tag,
-                "platform": str(request.platform) if request.platform else None,
+                "platform": str(request.engine_platform) if request.engine_platform else None,
             },
             headers=headers,
             patient=True,

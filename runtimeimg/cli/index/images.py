@@ -156,10 +156,4 @@ def _as(entry: Entry, wanted: Wanted) -> Entry:
         return entry.marked(said, wanted.annotations)
     if (own.os, own.architecture) != (said.os, said.architecture):
         raise UsageError(f"image '{wanted.location}' is for {own}, not for {said}")
-    closer = replace(
-        own,
-        variant=said.variant or own.variant,
-        os_version=said.os_version or own.os_version,
-        os_features=said.os_features or own.os_features,
-    )
-    return entry.marked(closer, wanted.annotations)
+    return entry.marked(own.closer(said), wanted.annotations)
