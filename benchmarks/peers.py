@@ -159,6 +159,56 @@ class BuildKit(Docker):
     buildkit = "1"
 
 
+class BuildKitDaemon(Tool):
+    """BuildKit as a daemon of its own, which pushes by itself: the programs `BUILDKITD` and `BUILDCTL` name."""
+
+    output = "push=true"
+    link = False
+
+    @staticmethod
+    def is_there() -> bool:
+        """Tell whether the programs are named."""
+        return all(os.environ.get(name) for name in ("BUILDKITD", "BUILDCTL"))
+
+    def __enter__(self) -> Self:
+        self.socket = f"unix://{self.folder}/buildkitd.sock"
+        config = self.folder / "buildkitd.toml"
+        config.write_text('[registry."127.0.0.1:5000"]\n  http = true\n[worker.containerd]\n  enabled = false\n')
+        command = [os.environ["BUILDKITD"], "--addr", self.socket, "--root", str(self.folder / "root")]
+        command += ["--config", str(config), "--oci-worker-net", "host"]
+        self.daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        client = [os.environ["BUILDCTL"], "--addr", self.socket, "debug", "workers"]
+        for _ in range(100):
+            if subprocess.run(client, capture_output=True, check=False).returncode == 0:
+                return self
+            time.sleep(0.2)
+        self.daemon.kill()
+        sys.exit("buildkitd does not start")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.daemon.terminate()
+        self.daemon.wait(60)
+        unmount_below(self.folder)
+
+    def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
+        """Build and push in one."""
+        context = self.context(scene)
+        if self.link:
+            path = context / "Dockerfile.runtime"
+            path.write_text(re.sub(r"^COPY ", "COPY --link ", path.read_text(), flags=re.MULTILINE))
+        build = [os.environ["BUILDCTL"], "--addr", self.socket, "build", "--progress", "quiet"]
+        build += ["--frontend", "dockerfile.v0", "--opt", "filename=Dockerfile.runtime"]
+        build += ["--local", f"context={context}", "--local", f"dockerfile={context}"]
+        return [[*build, "--output", f"type=image,name={target},{self.output}"]]
+
+
+class BuildKitLink(BuildKitDaemon):
+    """The same with `COPY --link` and layers packed by zstd."""
+
+    output = "push=true,compression=zstd"
+    link = True
+
+
 class Buildah(Tool):
     """buildah, with a storage of its own."""
 
