@@ -32,7 +32,7 @@ from runtimeimg.compose.grouping import MAX_LAYERS, Grouping, Mode
 from runtimeimg.compose.history import Moment
 from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
-from runtimeimg.compose.nodes import BASE, Inode, Node, Owner
+from runtimeimg.compose.nodes import BASE, Inode, Node, Owner, origin
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
 from runtimeimg.compose.principals import Principals
 from runtimeimg.compose.reading import Keep, Reader
@@ -178,15 +178,20 @@ class _Composition:
         compression = self._settings.compression
         made_by = [*kept.RELEASE, compression.name, compression.level]
         digest = hashlib.sha256(json.dumps(made_by).encode())
-        packer = msgpack.Packer()
-        sources = self._inputs.sources
+        pack = msgpack.Packer().pack
+        layers = {
+            origin(number, at): ref.key
+            for number, source in enumerate(self._inputs.sources, start=1)
+            for at, ref in enumerate(source.layers)
+        }
         for entry, inode in draft.items():
             where: tuple[str, int] | None = None
-            if entry.kind == FILE and entry.size and (place := inode.place) is not None:
-                if not sources[place.source - 1].layers:
+            if entry.size and entry.kind == FILE and inode.origin >= 0:
+                layer = layers.get(inode.origin)
+                if layer is None:
                     return None
-                where = (sources[place.source - 1].layers[place.layer].key, place.entry)
-            digest.update(packer.pack((*entry, where)))
+                where = (layer, inode.entry)
+            digest.update(pack((*entry, where)))
         return digest.hexdigest()
 
     def contents(self, inode: Inode) -> Iterator[bytes | memoryview]:

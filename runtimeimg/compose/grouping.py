@@ -34,6 +34,7 @@ class Grouping:
     def __init__(self, root: Node, mode: Mode, room: int) -> None:
         self._root = root
         self._by_number = mode == "copy"
+        self._least = 0 if self._by_number else _SOURCES
         self._folders = list(_touched_folders(root))
         sizes = self._sizes()
         self.groups = _joined(sorted(sizes.items()), mode, room)
@@ -70,23 +71,20 @@ class Grouping:
                 told.append(step)
         return tuple(told)
 
-    def _key(self, node: Node) -> int | None:
-        """Return what a name's layer is known by; None where any will do."""
-        if self._by_number:
-            return node.touched
-        return node.inode.origin if node.inode.origin >= _SOURCES else None
+    def _key(self, node: Node) -> int:
+        """Return what a name's layer is known by; any layer will do where that is less than `_least`."""
+        return node.touched if self._by_number else node.inode.origin
 
     def _of(self, node: Node) -> int:
         """Return the number of a name's own layer: the highest for what comes out of none, such as made folders."""
-        key = self._key(node)
-        return len(self.groups) - 1 if key is None else self._number[key]
+        return self._number.get(node.touched if self._by_number else node.inode.origin, len(self.groups) - 1)
 
     def _sizes(self) -> dict[int, int]:
         sizes: dict[int, int] = {}
         for folder in self._folders:
             for child in _touched(folder):
                 key = self._key(child)
-                if key is not None:
+                if key >= self._least:
                     sizes[key] = sizes.get(key, 0) + _HEADER + child.inode.size
         return sizes
 
@@ -97,7 +95,7 @@ class Grouping:
             mask = 0
             for child in _touched(folder):
                 mask |= 1 << self._of(child) if child.children is None else masks[id(child)]
-            if not mask or self._key(folder) is not None:
+            if not mask or self._key(folder) >= self._least:
                 mask |= 1 << self._of(folder)
             masks[id(folder)] = mask
         return masks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from runtimeimg.compose.counts import Counts
@@ -26,8 +26,8 @@ class Table(Protocol):
     def whiteouts(self) -> int:
         """How many whiteouts there are among the rows."""
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the entries."""
+    def rows(self, covers: Callable[[bytes], bool] = ...) -> Iterator[tuple[int, Row]]:
+        """Yield the entries and their indexes; those of paths that `covers` is not true of may be left out."""
 
 
 def merge(
@@ -70,10 +70,10 @@ class _Merger:
         """Remove what the layer's whiteouts hide, whatever their place in the archive, then add its entries."""
         covers, counts = self._wanted.covers, self._counts
         if toc.whiteouts:
-            for row in toc.rows():
+            for _, row in toc.rows(covers):
                 if row[1] in (WHITEOUT, OPAQUE) and covers(row[0]):
                     self._remove(row[0], below=row[1] == OPAQUE)
-        for index, row in enumerate(toc.rows()):
+        for index, row in toc.rows(covers):
             counts.rows += 1
             if covers(row[0]) and row[1] not in (WHITEOUT, OPAQUE):
                 counts.nodes += 1

@@ -71,6 +71,11 @@ class Inode:
         """The place's source and layer as one number, see `origin`; negative for what no layer holds."""
         return self._place >> 32
 
+    @property
+    def entry(self) -> int:
+        """The place's entry."""
+        return self._place & 0xFFFFFFFF
+
     def linked(self) -> Inode:
         """Return one of the same contents for hard links of its own."""
         inode = Inode(self.attributes, self.size, self.mtime, None, self.path)

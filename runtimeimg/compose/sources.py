@@ -144,5 +144,5 @@ class _FolderTable:
         self._directory = directory
         self._paths = paths
 
-    def rows(self) -> Iterator[Row]:
-        return self._directory.entries(self._paths)
+    def rows(self, _covers: Callable[[bytes], bool] | None = None) -> Iterator[tuple[int, Row]]:
+        return enumerate(self._directory.entries(self._paths))

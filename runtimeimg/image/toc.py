@@ -9,9 +9,8 @@ happens when an engine unpacks it; what the paths mean to lower layers is for th
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
-from sys import intern
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from runtimeimg import budgets
 from runtimeimg.errors import InvalidDocumentError
@@ -28,11 +27,24 @@ _META = b".wh..wh."
 _OPAQUE_NAME = b".wh..wh..opq"
 _MAX_KNOWN = 1 << 16  # folders that are remembered
 _MAX_LINKS = 40  # as Linux has it (MAXSYMLINKS)
-_MAGIC = b"runtimeimg toc 1\n"
-_LENGTH = struct.Struct(">I")
+_MAX_BEGINNINGS = 256
+_VALUES = len(Entry._fields)
+_MAGIC = b"runtimeimg toc 2\n"
+_LENGTH, _LENGTHS = struct.Struct(">I"), struct.Struct(">III")
 
 Row = tuple[Any, ...]
 """The values of an Entry as a plain tuple: path, kind, mode, uid, gid, size, mtime, target, device, xattrs."""
+
+
+class Chunk(NamedTuple):
+    """Some thousand entries: how many, the beginnings of their paths (`_beginning`), and their values, packed.
+
+    No beginnings are told where there are too many of them.
+    """
+
+    entries: int
+    beginnings: tuple[bytes, ...]
+    packed: bytes
 
 
 class Toc:
@@ -41,22 +53,26 @@ class Toc:
     __slots__ = ("_chunks", "count", "whiteouts")
     has_paths = False
 
-    def __init__(self, chunks: list[bytes], *, count: int, whiteouts: int) -> None:
+    def __init__(self, chunks: Sequence[Chunk], *, whiteouts: int) -> None:
         self._chunks = chunks
-        self.count = count
+        self.count = sum(chunk.entries for chunk in chunks)
         self.whiteouts = whiteouts
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the entries' values."""
+    def rows(self, covers: Callable[[bytes], bool] = lambda _: True) -> Iterator[tuple[int, Row]]:
+        """Yield the entries' indexes and values; of paths that `covers` does not tell true of, some are left out.
+
+        `covers` must be true of all folders above a path that it is true of.
+        """
         import msgpack
 
-        module = zstd()
+        module, first = zstd(), 0
         try:
             for chunk in self._chunks:
-                unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=budgets.MAX_TABLE)
-                unpacker.feed(module.decompress(chunk))
-                for row in unpacker:
-                    yield (row[0], intern(row[1]), *row[2:])
+                if not chunk.beginnings or any(map(covers, chunk.beginnings)):
+                    unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=budgets.MAX_TABLE)
+                    unpacker.feed(module.decompress(chunk.packed))
+                    yield from enumerate(map(_whole, unpacker), first)
+                first += chunk.entries
         except (module.ZstdError, msgpack.UnpackException, ValueError, TypeError, IndexError) as error:
             raise InvalidDocumentError(
                 "a table of contents in the cache is not one of ours", hint="empty it: runtimeimg cache prune"
@@ -64,25 +80,44 @@ class Toc:
 
     def to_bytes(self) -> bytes:
         """Return the table for keeping."""
-        head = _LENGTH.pack(self.count) + _LENGTH.pack(self.whiteouts)
-        return _MAGIC + head + b"".join(_LENGTH.pack(len(chunk)) + chunk for chunk in self._chunks)
+        parts = [_MAGIC, _LENGTH.pack(self.whiteouts)]
+        for chunk in self._chunks:
+            beginnings = b"\0".join(chunk.beginnings)
+            parts += [_LENGTHS.pack(chunk.entries, len(beginnings), len(chunk.packed)), beginnings, chunk.packed]
+        return b"".join(parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Toc | None:
         """Return a table that was kept, None when it is of another version or cut off."""
-        at = len(_MAGIC) + 2 * _LENGTH.size
+        at = len(_MAGIC) + _LENGTH.size
         if not data.startswith(_MAGIC) or len(data) < at:
             return None
-        count, whiteouts = struct.unpack(">II", data[len(_MAGIC) : at])
+        (whiteouts,) = _LENGTH.unpack(data[len(_MAGIC) : at])
         chunks = []
         while at < len(data):
-            if at + _LENGTH.size > len(data):
+            if at + _LENGTHS.size > len(data):
                 return None
-            (length,) = _LENGTH.unpack(data[at : at + _LENGTH.size])
-            at += _LENGTH.size
-            chunks.append(data[at : at + length])
-            at += length
-        return cls(chunks, count=count, whiteouts=whiteouts) if at == len(data) else None
+            count, beginnings, packed = _LENGTHS.unpack(data[at : at + _LENGTHS.size])
+            at += _LENGTHS.size
+            middle, end = at + beginnings, at + beginnings + packed
+            names = tuple(data[at:middle].split(b"\0")) if beginnings else ()
+            chunks.append(Chunk(count, names, data[middle:end]))
+            at = end
+        return cls(chunks, whiteouts=whiteouts) if at == len(data) else None
+
+
+def _whole(row: Row) -> Row:
+    """Return values of an entry; ValueError or TypeError for what is none."""
+    if len(row) != _VALUES:
+        raise ValueError(row)
+    return row
+
+
+def _beginning(path: bytes) -> bytes:
+    """Return the first two names of a path, or what there is."""
+    first = path.find(b"/")
+    second = path.find(b"/", first + 1) if first >= 0 else -1
+    return path if second < 0 else path[:second]
 
 
 class TocBuilder:
@@ -97,7 +132,9 @@ class TocBuilder:
         self._name = name
         self._pack = msgpack.Packer(autoreset=False)
         self._compress = zstd().compress
-        self._chunks: list[bytes] = []
+        self._chunks: list[Chunk] = []
+        self._beginnings: set[bytes] = set()
+        self._flushed = 0
         self._packed = 0
         self._paths = _LinkedPaths(paid)
         self._large = 0  # bytes of extended attributes since the last flush
@@ -128,6 +165,7 @@ class TocBuilder:
                 raise self._wrong(path, "leads to a path that is longer than Linux allows")
             entry = entry._replace(path=placed)
         self._pack.pack(entry)
+        self._beginnings.add(_beginning(placed))
         self.count += 1
         if entry[9]:
             self._large += sum(len(value) for _, value in entry[9])
@@ -138,7 +176,7 @@ class TocBuilder:
     def finish(self) -> Toc:
         """Return the table of all that was added."""
         self._flush(1)
-        return Toc(self._chunks, count=self.count, whiteouts=self.whiteouts)
+        return Toc(self._chunks, whiteouts=self.whiteouts)
 
     def _flush(self, least: int) -> None:
         self._large = 0
@@ -149,7 +187,10 @@ class TocBuilder:
                 raise InvalidDocumentError(
                     f"{self._name}: its table of contents is larger than {budgets.MAX_TABLE >> 20} MiB"
                 )
-            self._chunks.append(self._compress(packed, 1))
+            names = tuple(sorted(self._beginnings)) if b"" not in self._beginnings else ()
+            names = names if len(names) <= _MAX_BEGINNINGS else ()
+            self._chunks.append(Chunk(self.count - self._flushed, names, self._compress(packed, 1)))
+            self._flushed, self._beginnings = self.count, set()
             packed.release()
             self._pack.reset()
 

@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import os
+import struct
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -552,9 +553,9 @@ def test_tables_of_the_cache_that_are_not_ours(built: tuple[Path, str], tmp_path
     head = own[: len(own) - 8]
     for raw in (b"", own[:4], own[:20], head, own + b"x", own[:-1]):
         assert Toc.from_bytes(raw) is None
-    begin = own[: own.index(zstd().compress(b"")[:4]) - 4]
+    begin = own[: own.index(b"\n") + 1] + bytes(4)
     for chunk in (b"x" * 30, zstd().compress(b"\xc1" * 30), zstd().compress(b"\x05"), zstd().compress(b"\x91\x05")):
-        table = Toc.from_bytes(begin + len(chunk).to_bytes(4, "big") + chunk)
+        table = Toc.from_bytes(begin + struct.pack(">III", 1, 0, len(chunk)) + chunk)
         assert table is not None
         with pytest.raises(InvalidDocumentError) as caught:
             list(table.rows())
