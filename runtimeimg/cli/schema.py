@@ -10,6 +10,7 @@ import click
 # name: (module, the function in it that returns the schema)
 KINDS = {
     "build": ("runtimeimg.spec", "json_schema"),
+    "compat": ("runtimeimg.selection.nfd.spec", "schema"),
     "host": ("runtimeimg.selection.hostdocument", "schema"),
     "mapping": ("runtimeimg.selection.mappingdocument", "schema"),
     "preferences": ("runtimeimg.selection.preferences", "schema"),

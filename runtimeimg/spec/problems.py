@@ -241,7 +241,7 @@ def _unknown(loc: Path, guide: Guide) -> str:
 
 def _literal(expected: str, node: Node) -> str:
     what = f"is {shown(node.text)}" if isinstance(node.value, str) else _what(node)
-    known = _EXPECTED.findall(expected)
+    known = [name for name in _EXPECTED.findall(expected) if name]
     if len(known) == 1:
         return f"{what}; only '{known[0]}' is known"
     near = difflib.get_close_matches(node.text[:60], known, 1, 0.8)

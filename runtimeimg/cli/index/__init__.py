@@ -11,6 +11,7 @@ COMMANDS = {
     "add": ("add", "Add images to an index."),
     "annotate": ("annotate", "Annotate an index or its entries."),
     "check": ("check", "Check which entries of images hosts would run, or that none fits."),
+    "compat": ("compat", "Say, and check, what an image needs of hosts."),
     "create": ("create", "Make an index of images."),
     "lint": ("lint", "Say what is wrong with an index."),
     "matrix": ("matrix", "Show which entry each engine would run on which platform."),
