@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
+from runtimeimg.builders.chosen import with_chosen_images
 from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex
@@ -109,7 +110,10 @@ def _images(part: Part, stack: ExitStack, graph_format: str) -> Iterator[Image]:
     """Build a part for each of its platforms; the images can be read until `stack` is left."""
     request = part.request
     for platform in part.platforms or (request.platform,):
-        image = stack.enter_context(part.builder.build(replace(request, platform=platform)))
+        asked = replace(request, platform=platform)
+        if part.builder.name != "native":
+            asked = with_chosen_images(asked)
+        image = stack.enter_context(part.builder.build(asked))
         base = base_facts(request.plan, request.stores, platform=platform)
         stamp = stamping.stamp_of(request.plan, base_digest=base.digest, graph_format=graph_format)
         image = stamping.apply(image, stamp)

@@ -13,10 +13,9 @@ from runtimeimg.builders.sources import find_all_sources
 from runtimeimg.cache import Cache
 from runtimeimg.compose.lookup import matches
 from runtimeimg.errors import NotFoundError, UsageError
-from runtimeimg.image import choose_platform
 from runtimeimg.plan import Copy
 from runtimeimg.spec.patterns import literal_path
-from runtimeimg.stores import open_source
+from runtimeimg.stores import open_one
 
 _SPECIAL = frozenset("*?[\\")
 
@@ -42,7 +41,7 @@ def _found(copy: Copy, request: BuildRequest) -> Iterator[str]:
     if copy.image is None or copy.image.transport == "dir":
         yield from (source.name for source in find_all_sources(request))
         return
-    image = choose_platform(open_source(copy.image, request.stores).open(), request.platform)
+    image = open_one(copy.image, request.platform, request.stores)
     cache = None if request.no_cache else Cache.open(request.cache_dir)
     try:
         yield from matches(image, copy.source, cache=cache, account=request.stores.account)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.choosing import choosing_stores
 from runtimeimg.cli.completion import builders, specs
 from runtimeimg.cli.locations import platforms_of
 from runtimeimg.cli.options import (
@@ -88,6 +89,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--image-version", help="Version of the packaged software, for its label.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @store_options
+@choosing_stores
 def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
     """Build the runtime image of SPEC (build.yaml by default, - for standard input) and stamp it.
 

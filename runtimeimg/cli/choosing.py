@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,16 @@ from runtimeimg.cli.options import F, in_place_of
 from runtimeimg.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from runtimeimg.image import Image, ImageIndex
     from runtimeimg.oci import Platform
     from runtimeimg.selection.criteria import Criteria
     from runtimeimg.selection.hosts import Host
     from runtimeimg.selection.mapping import Rule
     from runtimeimg.selection.platforms import Engine, PlatformOrder
     from runtimeimg.selection.preferences import Preferences
+    from runtimeimg.stores import StoreOptions
+
+    Chooser = Callable[[Image | ImageIndex, Platform | None], Image]
 
 HOST = "host"
 """What `--platform` calls this machine."""
@@ -75,6 +79,15 @@ class Choosing:
             engine=self._engine(),
             order=self.order,
         )
+
+    def chooser(self) -> Chooser | None:
+        """Return what chooses the image of an index as is asked for, None where nothing is; the files are read now."""
+        if not self.asked:
+            return None
+        from runtimeimg.selection.opened import image_of
+
+        wishes = self.wishes()
+        return lambda found, platform: image_of(found, wishes.criteria(platform))
 
     def _engine(self) -> Engine | None:
         if self.engine is None:
@@ -163,6 +176,27 @@ def choosing_options(command: F) -> F:
     def with_choosing(*args: Any, host: Path | None, **kwargs: Any) -> Any:
         own = {key: kwargs.pop(key) for key in KEYS}
         return command(*args, choosing=Choosing(host=host, **own), **kwargs)
+
+    return in_place_of(command, with_choosing, (*_OPTIONS, _HOST_OPTION))
+
+
+def choosing_stores(command: F) -> F:
+    """Add the same options; they arrive within `stores`, which then chooses whenever an index is opened.
+
+    It stands below `store_options`.
+    """
+
+    def with_choosing(*args: Any, host: Path | None, stores: Callable[..., StoreOptions], **kwargs: Any) -> Any:
+        own = {key: kwargs.pop(key) for key in KEYS}
+        choosing = Choosing(host=host, **own)
+        made: list[Chooser | None] = []
+
+        def make(*args: Any) -> StoreOptions:
+            if not made:
+                made.append(choosing.chooser())
+            return replace(stores(*args), choose=made[0])
+
+        return command(*args, stores=make, **kwargs)
 
     return in_place_of(command, with_choosing, (*_OPTIONS, _HOST_OPTION))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtimeimg.cli.choosing import choosing_stores
 from runtimeimg.cli.locations import location_of, platforms_of
 from runtimeimg.cli.options import cache_dir, store_options
 from runtimeimg.cli.progress import MODES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--platform", "platforms", metavar="P,...", help="Platforms of an index to copy; all by default.")
 @click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True)
 @store_options
+@choosing_stores
 def command(
     source: str, destination: str, platforms: str | None, progress: str, stores: Callable[..., StoreOptions]
 ) -> None:

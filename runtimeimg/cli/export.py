@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.choosing import choosing_stores
 from runtimeimg.cli.locations import location_of, platform_of
 from runtimeimg.cli.options import store_options
 from runtimeimg.cli.runoptions import run_options
 from runtimeimg.export import TARGETS
+from runtimeimg.text import printable
 
 if TYPE_CHECKING:
     from runtimeimg.image import Image
@@ -30,8 +32,10 @@ _HERE = {"compose": ".", "docker": ".", "podman": "."}
 @click.option("--image", "called", metavar="NAME", help="What the image is called where the document is used.")
 @click.option("--service", is_flag=True, help="Add a Service for the ports of a pod or deployment.")
 @click.option("--read-only", is_flag=True, help="Make the root file system of a pod or deployment read-only.")
+@click.option("--node-affinity", is_flag=True, help="Ask for nodes that the chosen entry of an index is for.")
 @click.option("--platform", help="Platform to take of an index; this machine's by default.")
 @store_options
+@choosing_stores
 def command(
     image: str,
     run: Callable[[str | None], RunOptions],
@@ -40,6 +44,7 @@ def command(
     called: str | None,
     service: bool,
     read_only: bool,
+    node_affinity: bool,
     platform: str | None,
     stores: Callable[[], StoreOptions],
 ) -> None:
@@ -54,6 +59,10 @@ def command(
     name = Reference.parse(called).familiar if called is not None else image_for(location, target)
     options = run(_HERE.get(target))
     found = find(location, stores(), wanted)
+    if called is None and found.entry is not None and location.reference is not None:
+        # A name alone would leave the choice to whoever pulls it.
+        chosen = replace(location.reference, tag=None, digest=found.entry.digest)
+        name = image_for(replace(location, transport="docker", reference=chosen), target)
     plan = RunPlan.of(found, options)
     own = plan.image
     plan = replace(plan, image=name)
@@ -65,7 +74,8 @@ def command(
         files = {output / name: text for name, text in quadlets(plan).items()}
     else:
         uid = _user_number(replace(plan, image=own), found, stores()) if target in {"pod", "deployment"} else None
-        text = export(plan, target, service=service, read_only=read_only, uid=uid)
+        affinity = _affinity(found) if node_affinity else None
+        text = export(plan, target, service=service, read_only=read_only, uid=uid, affinity=affinity)
         if output is None:
             click.echo(text, nl=False)
             return
@@ -76,6 +86,18 @@ def command(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
         click.echo(f"wrote {path}", err=True)
+
+
+def _affinity(found: Image) -> dict[str, Any]:
+    """Return the affinity for the nodes that an image is for, and say which annotations it cannot tell of."""
+    from runtimeimg.selection.affinity import node_affinity
+
+    entry = found.entry
+    platform = entry.platform if entry is not None and entry.platform is not None else found.platform
+    affinity, untold = node_affinity(platform, entry.annotations if entry is not None else {})
+    for text in untold:
+        click.echo(f"runtimeimg: no label of nodes tells of {printable(text)}", err=True)
+    return affinity
 
 
 def _user_number(plan: RunPlan, image: Image, options: StoreOptions) -> int | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.choosing import choosing_stores
 from runtimeimg.cli.locations import location_of, platform_of
 from runtimeimg.cli.options import format_option, image_argument, store_options
 from runtimeimg.text import json_escaped
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--provenance", is_flag=True, help="Show what a registry keeps of how the image was made.")
 @format_option
 @store_options
+@choosing_stores
 def command(
     image: str, platform: str | None, provenance: bool, output_format: str, stores: Callable[[], StoreOptions]
 ) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.choosing import choosing_stores
 from runtimeimg.cli.locations import location_of
 from runtimeimg.cli.options import store_options
 from runtimeimg.cli.runoptions import run_options
@@ -62,6 +63,7 @@ class BadUsage(click.UsageError):
 @click.option("--dry-run", is_flag=True, help="Print the command lines that would do the same, and start nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the program prints.")
 @store_options
+@choosing_stores
 def command(
     image: str,
     run: Callable[[str | None], RunOptions],

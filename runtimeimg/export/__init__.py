@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtimeimg.errors import UsageError
 
@@ -26,23 +27,31 @@ def with_image(plan: RunPlan, target: str) -> RunPlan:
 
 
 def export(
-    plan: RunPlan, target: str, *, service: bool = False, read_only: bool = False, uid: int | None = None
+    plan: RunPlan,
+    target: str,
+    *,
+    service: bool = False,
+    read_only: bool = False,
+    uid: int | None = None,
+    affinity: Mapping[str, Any] | None = None,
 ) -> str:
     """Return `plan` in the form of `target`, one of TARGETS.
 
-    `service` adds a Service to a pod or deployment, `read_only` makes their root file systems read-only, and `uid` is
-    the number of the image's user where its name does not tell it. Raises UsageError for what a target cannot express,
-    and for an image that its reader cannot get.
+    `service` adds a Service to a pod or deployment, `read_only` makes their root file systems read-only, `uid` is the
+    number of the image's user where its name does not tell it, and `affinity` is that for nodes. Raises UsageError for
+    what a target cannot express, and for an image that its reader cannot get.
     """
     plan = with_image(plan, target)
-    if target not in {"pod", "deployment"} and (service or read_only):
-        raise UsageError(f"a Service and a read-only root file system are for pods and deployments, not for {target}")
+    if target not in {"pod", "deployment"} and (service or read_only or affinity):
+        raise UsageError(
+            f"a Service, a read-only root file system and node affinity are for pods and deployments, not for {target}"
+        )
     match target:
         case "pod" | "deployment":
             from runtimeimg.export import pod
 
             write = pod.pod if target == "pod" else pod.deployment
-            return write(plan, service=service, read_only=read_only, uid=uid)
+            return write(plan, service=service, read_only=read_only, uid=uid, affinity=affinity)
         case "compose":
             from runtimeimg.export.compose import compose_file
 

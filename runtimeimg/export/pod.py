@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from runtimeimg.errors import InvalidDocumentError, UsageError
@@ -14,26 +15,41 @@ _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 _LABEL = "app.kubernetes.io/name"
 
 
-def pod(plan: RunPlan, *, service: bool = False, read_only: bool = False, uid: int | None = None) -> str:
+def pod(
+    plan: RunPlan,
+    *,
+    service: bool = False,
+    read_only: bool = False,
+    uid: int | None = None,
+    affinity: Mapping[str, Any] | None = None,
+) -> str:
     """Return a Pod, with `service` a Service for its ports before it.
 
     Daemons of their own become native sidecars (init containers that restart, Kubernetes 1.29 and newer). `read_only`
-    makes the root file systems read-only. `uid` is that of the image's user where its name alone does not tell it.
+    makes the root file systems read-only. `uid` is that of the image's user where its name alone does not tell it,
+    `affinity` that for nodes.
     """
     name = base_name(plan)
     document = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "labels": {_LABEL: name}},
-        "spec": _spec(plan, read_only, uid),
+        "spec": _spec(plan, read_only, uid, affinity),
     }
     return dump([*_service(plan, name, service), document])
 
 
-def deployment(plan: RunPlan, *, service: bool = False, read_only: bool = False, uid: int | None = None) -> str:
+def deployment(
+    plan: RunPlan,
+    *,
+    service: bool = False,
+    read_only: bool = False,
+    uid: int | None = None,
+    affinity: Mapping[str, Any] | None = None,
+) -> str:
     """Return a Deployment of one replica; see `pod` for the options."""
     name = base_name(plan)
-    template = {"metadata": {"labels": {_LABEL: name}}, "spec": _spec(plan, read_only, uid)}
+    template = {"metadata": {"labels": {_LABEL: name}}, "spec": _spec(plan, read_only, uid, affinity)}
     document = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -43,7 +59,7 @@ def deployment(plan: RunPlan, *, service: bool = False, read_only: bool = False,
     return dump([*_service(plan, name, service), document])
 
 
-def _spec(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
+def _spec(plan: RunPlan, read_only: bool, uid: int | None, affinity: Mapping[str, Any] | None = None) -> dict[str, Any]:
     if plan.context is not None:
         raise UsageError(
             "a pod cannot mount a folder of the caller's machine as running context", hint="leave out --context"
@@ -69,6 +85,7 @@ def _spec(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]:
         for daemon in plan.sidecars
     ]
     return {
+        **({"affinity": {"nodeAffinity": dict(affinity)}} if affinity else {}),
         "initContainers": daemons,
         "containers": [main],
         "volumes": [{"name": name, "emptyDir": {}} for name in volumes.values()],

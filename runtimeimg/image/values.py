@@ -55,6 +55,7 @@ class Image:
 
     `manifest` is the manifest as found, None for an image that was changed or that a store keeps without one.
     `name` is how the source called it, for messages. `image_id` is what an Engine calls it, when it came from one.
+    `entry` is what an index says of it, when it was chosen from one by more than its platform.
     """
 
     config: ImageConfig
@@ -63,6 +64,7 @@ class Image:
     manifest: Manifest | None = None
     name: str = ""
     image_id: str | None = None
+    entry: Descriptor | None = field(default=None, compare=False)
 
     @property
     def platform(self) -> Platform:
@@ -114,13 +116,15 @@ class ImageIndex:
     """An index and a way to open what it lists; `open_manifest` reads a child by its descriptor.
 
     `origin` tells where the manifest of an entry is kept with all that it names, None where nobody knows: a destination
-    that is that place leaves them there, unread.
+    that is that place leaves them there, unread. `chooser` chooses an image in place of `choose_platform`, where more
+    than a platform is asked for.
     """
 
     index: Index
     open_manifest: Callable[[Descriptor], Image | ImageIndex | Manifest]
     name: str = ""
     origin: Callable[[Descriptor], Origin | None] = lambda _: None
+    chooser: Callable[[ImageIndex, Platform | None], Image] | None = None
 
 
 def image_entries(index: ImageIndex) -> tuple[Descriptor, ...]:
@@ -159,6 +163,8 @@ def choose_platform(found: Image | ImageIndex, platform: Platform | None) -> Ima
         if platform is not None and not any(found.platform.matches(wanted) for wanted in platform.downward):
             raise NotFoundError(f"image '{found.name}' is for {found.platform}, not for {platform}")
         return found
+    if found.chooser is not None:
+        return found.chooser(found, platform)
     wanted = platform or Platform.host()
     entries = image_entries(found)
     for level in wanted.downward:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from runtimeimg.errors import NotFoundError
 from runtimeimg.image import Image, choose_platform
 from runtimeimg.oci import Location, Platform, Reference
-from runtimeimg.stores import StoreOptions, open_source
+from runtimeimg.stores import StoreOptions, open_image
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.images import DaemonDestination
 
@@ -19,7 +19,7 @@ def find(location: Location, options: StoreOptions, platform: Platform | None = 
 
     An image of the Engine is only as exact as the Engine tells at once, which is all that running it needs.
     """
-    return choose_platform(open_source(location, options, exact=False).open(), platform)
+    return choose_platform(open_image(location, options, exact=False), platform)
 
 
 def fetch(location: Location, options: StoreOptions) -> Image:

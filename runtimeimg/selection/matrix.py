@@ -74,7 +74,7 @@ def _chooser(found: ImageIndex, *, inside: bool) -> Callable[[Platform, Engine],
     kept = ImageIndex(index=found.index, open_manifest=once, name=found.name)
 
     def choose(platform: Platform, engine: Engine) -> Candidate | None:
-        choice = chosen_of(kept, Criteria(platforms=PlatformOrder(platform, engine)), inside=inside)[2]
+        choice = chosen_of(kept, Criteria(platforms=PlatformOrder(platform, engine)), inside=inside)[1]
         return choice.chosen.candidate if choice.chosen else None
 
     return choose

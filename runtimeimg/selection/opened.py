@@ -7,7 +7,7 @@ from dataclasses import replace
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.selection.candidates import Candidate, candidates
-from runtimeimg.selection.choice import Choice, choose
+from runtimeimg.selection.choice import Choice, choose, require
 from runtimeimg.selection.criteria import Criteria
 from runtimeimg.selection.fleet import Fleet, Outcome
 from runtimeimg.selection.inside import look_inside
@@ -16,22 +16,36 @@ MAX_DEPTH = 8
 """Indexes within indexes."""
 
 
-def chosen_of(found: Image | ImageIndex, criteria: Criteria, *, inside: bool = False) -> tuple[str, str, Choice]:
-    """Return the name and digest of the index that was chosen from, and the choice.
+def image_of(found: Image | ImageIndex, criteria: Criteria) -> Image:
+    """Return the image that is chosen, with what its index says of it; NotFoundError where nothing fits."""
+    place, choice = chosen_of(found, criteria)
+    entry = require(choice, place.name).candidate.descriptor
+    if isinstance(place, Image):
+        return place
+    image = place.open_manifest(entry)
+    if not isinstance(image, Image):
+        raise InvalidDocumentError(f"index '{place.name}' lists {entry.digest}, which is no image but an artifact")
+    return replace(image, entry=entry)
+
+
+def chosen_of(
+    found: Image | ImageIndex, criteria: Criteria, *, inside: bool = False
+) -> tuple[Image | ImageIndex, Choice]:
+    """Return what was chosen from, and the choice: of `found`, or of an index in it.
 
     Nothing is read but the index, unless the entry that is chosen is an index itself, or `inside` asks for the configs.
     A single image is the only candidate, with the annotations of its manifest; engines do not look at its platform.
     """
     for _ in range(MAX_DEPTH):
         if isinstance(found, Image):
-            return found.name, str(found.to_manifest().digest), choose((_single(found),), criteria)
+            return found, choose((_single(found),), criteria)
         there = candidates(found.index)
         if inside:
             there = look_inside(there, criteria, found.open_manifest)
         choice = choose(there, criteria)
         chosen = choice.chosen
         if chosen is None or not chosen.candidate.is_index:
-            return found.name, str(found.index.digest), choice
+            return found, choice
         child = found.open_manifest(chosen.candidate.descriptor)
         if not isinstance(child, ImageIndex):
             raise _no_index(found, chosen.candidate)

@@ -82,8 +82,13 @@ def open_destination(location: Location, options: StoreOptions) -> Destination:
 
 
 def open_image(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:
-    """Return what `location` names, opened."""
-    return open_source(location, options, exact=exact).open()
+    """Return what `location` names, opened; see `StoreOptions.choose` for what is chosen from it later."""
+    found = open_source(location, options, exact=exact).open()
+    if options.choose is None or location.transport == "docker-daemon":
+        return found
+    from runtimeimg.image import Image
+
+    return options.choose(found, None) if isinstance(found, Image) else replace(found, chooser=options.choose)
 
 
 def open_index(location: Location, options: StoreOptions, limit: int = MAX_INDEX) -> ImageIndex:
@@ -135,7 +140,12 @@ class BareName:
         return str(self._location)
 
     def open(self) -> Image | ImageIndex:
-        """Return the image from the first of the two places that has it."""
+        """Return the image from the first of the two places that has it.
+
+        The Engine keeps no index: where more than a platform is asked for, it is the registry's.
+        """
+        if self._options.choose is not None:
+            return open_source(replace(self._location, transport="docker"), self._options).open()
         from runtimeimg.stores.engine.images import DaemonSource
 
         try:

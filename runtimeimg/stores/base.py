@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +10,7 @@ from typing import Protocol
 from runtimeimg.account import Account
 from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.image import Image, ImageIndex
-from runtimeimg.oci import Descriptor, Location
+from runtimeimg.oci import Descriptor, Location, Platform
 from runtimeimg.progress import Progress, Silent
 
 
@@ -37,6 +37,8 @@ class StoreOptions:
     retry_time: float = 0.0
     timeout: float = 60.0
     max_top: int = MAX_DOCUMENT
+    choose: Callable[[Image | ImageIndex, Platform | None], Image] | None = None
+    """What chooses the image of an index where more than a platform is asked for, and refuses one that does not do."""
     progress: Progress = field(default_factory=Silent)
     account: Account = field(default_factory=Account)
     opened: dict[tuple[Location, str | None], Image | ImageIndex] = field(

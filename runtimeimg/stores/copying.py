@@ -28,9 +28,9 @@ def copy(
 ) -> Written:
     """Copy what `source` names to `destination`, manifests byte for byte where nothing is left out.
 
-    Without `platforms` an index is copied whole, attestations too; one platform copies that image alone; several
-    copy an index of just those entries. Layers that an Engine keeps unpacked are compressed on the way; what they came
-    to is remembered in `cache`.
+    Without `platforms` an index is copied whole, attestations too, unless `options.choose` chooses an image of it; one
+    platform copies that image alone; several copy an index of just those entries. Layers that an Engine keeps unpacked
+    are compressed on the way; what they came to is remembered in `cache`.
     """
     target = open_destination(destination, options)
     with packed(select(open_image(source, options), platforms), destination, options, cache=cache) as found:
@@ -66,7 +66,7 @@ def _in_engine(layer: Layer) -> bool:
 def select(found: Image | ImageIndex, platforms: Sequence[Platform]) -> Image | ImageIndex:
     """Return `found`, or what of it is for `platforms`; NotFoundError lists what there is when one is missing."""
     if not platforms:
-        return found
+        return found if isinstance(found, Image) or found.chooser is None else choose_platform(found, None)
     if len(platforms) == 1 or isinstance(found, Image):
         chosen = [choose_platform(found, platform) for platform in platforms]
         return chosen[0]
@@ -81,6 +81,12 @@ def select(found: Image | ImageIndex, platforms: Sequence[Platform]) -> Image | 
 
 def _entry(found: ImageIndex, platform: Platform) -> Descriptor:
     entries = image_entries(found)
+    if found.chooser is not None:
+        chosen = found.chooser(found, platform).to_manifest().digest
+        for entry in entries:
+            if entry.digest == chosen:
+                return entry
+        raise NotFoundError(f"image '{found.name}' has {chosen} in an index within it", hint="copy one platform alone")
     for entry in entries:
         if entry.platform is not None and entry.platform.matches(platform):
             return entry

@@ -44,6 +44,7 @@ def command(
     What must hold comes first, then the platform in the order of the engine, then the weights of the annotations that
     are preferred, then the order of the index. Nothing is fetched but the index.
     """
+    from runtimeimg.image import ImageIndex
     from runtimeimg.selection.choice import require
     from runtimeimg.selection.explain import described, links
     from runtimeimg.selection.opened import chosen_of
@@ -52,14 +53,15 @@ def command(
     wishes = choosing.wishes()
     criteria = wishes.criteria(wanted_platform(platform))
     found = open_image(place_of(index), replace(stores(), max_top=max_size))
-    name, digest, choice = chosen_of(found, criteria, inside=look_inside)
+    place, choice = chosen_of(found, criteria, inside=look_inside)
     if output_format == "json":
-        data = described(choice, name, digest, wishes.documentation)
+        document = place.index if isinstance(place, ImageIndex) else place.to_manifest()
+        data = described(choice, place.name, str(document.digest), wishes.documentation)
         click.echo(json_escaped(json.dumps(data, indent=2, ensure_ascii=False)))
     elif explain:
         for line in _table(choice, links(choice, wishes.documentation)):
             click.echo(line)
-    chosen = require(choice, name)
+    chosen = require(choice, place.name)
     if output_format != "json":
         click.echo(str(chosen.candidate.descriptor.digest))
 
