@@ -22,8 +22,11 @@ from runtimeimg.oci.platform import Platform
 
 
 def dump_json(data: object) -> bytes:
-    """Return compact JSON in the order given: the same value always gives the same bytes."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    r"""Return compact JSON in the order given: the same value always gives the same bytes.
+
+    Halves of pairs, which UTF-8 does not have, are written as `\uXXXX`.
+    """
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def parse_json(raw: bytes, what: str) -> Any:

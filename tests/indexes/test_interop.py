@@ -104,7 +104,8 @@ def test_docker_reads_ours(ours: str, tool: Tool) -> None:
 
 @pytest.mark.buildah
 def test_buildah_reads_ours(ours: str, tool: Tool) -> None:
-    shown = json.loads(tool("buildah", "manifest", "inspect", ours))
+    tool("buildah", "manifest", "create", "--all", "--tls-verify=false", "ours", f"docker://{ours}")
+    shown = json.loads(tool("buildah", "manifest", "inspect", "ours"))
     assert [item["digest"] for item in shown["manifests"]] == digests(ours)
     (pulled,) = tool("buildah", "pull", f"docker://{ours}").split()
     assert pulled == image(1).config.digest.encoded

@@ -39,8 +39,7 @@ def command(index: str, output_format: str, max_size: int, stores: Callable[[], 
     elif output_format == "json":
         click.echo(json_escaped(json.dumps(_described(found), indent=2, ensure_ascii=False)))
     else:
-        for line in _table(found):
-            click.echo(line)
+        click.echo("\n".join(_table(found)))
 
 
 def _described(found: ImageIndex) -> dict[str, Any]:
