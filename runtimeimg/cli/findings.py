@@ -92,10 +92,16 @@ def _table(findings: Sequence[Finding]) -> Iterator[str]:
     if not findings:
         yield "nothing found"
         return
-    rows = [(str(item.rule.severity), item.rule.id, item.where.inside or str(item.where)) for item in findings]
+    several = len({item.where.artifact for item in findings}) > 1
+    rows = [(str(item.rule.severity), item.rule.id, _where(item, several=several)) for item in findings]
     for line, item in zip(aligned(rows), findings, strict=True):
-        yield f"{line}"
+        yield line
         yield f"    {printable(item.message)}"
         if item.fix:
             yield f"    {printable(item.fix)}"
     yield ", ".join(f"{number} {name}" for name, number in counts(findings).items() if number)
+
+
+def _where(item: Finding, *, several: bool) -> str:
+    """Return the place of a finding, without the artifact where all are about one that is no file."""
+    return str(item.where) if several or item.where.line or not item.where.inside else item.where.inside

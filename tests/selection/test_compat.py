@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runtimeimg.errors import InvalidDocumentError, SpecError, UsageError
 from runtimeimg.oci import Platform
 from runtimeimg.selection.hosts import Features, Host
-from runtimeimg.selection.nfd import spec
+from runtimeimg.selection.nfd import lint, spec
 from runtimeimg.selection.nfd.evaluate import evaluate
 from runtimeimg.selection.nfd.patterns import MAX_STEPS
 
@@ -305,6 +305,36 @@ def test_an_image_needs_what_it_and_its_base_need() -> None:
     many = own.model_copy(update={"compatibilities": own.compatibilities * 9})
     with pytest.raises(UsageError, match="with the base's there are 81 sets"):
         spec.both(many, many)
+
+
+ODD: list[tuple[str, dict[str, Any], str]] = [
+    ("COMPAT-001", {"matchFeatures": [{"feature": "cpu.cupid", "matchName": {"op": "Exists"}}]}, "'cpu.cupid' is no"),
+    ("COMPAT-002", {"matchFeatures": [{"feature": "cpu.cpuid", "matchExpressions": {"AVX2": {"op": "IsTrue"}}}]},
+     "'cpu.cpuid.AVX2' is a flag without a value, and IsTrue never holds"),
+    ("COMPAT-003", {}, "rule 'r' matches every host"),
+    ("COMPAT-003", {"matchAny": [{"matchFeatures": [{"feature": "cpu.cpuid"}]}]}, "the term of 'cpu.cpuid' asks for"),
+    ("COMPAT-004", {"varsTemplate": "x", "matchFeatures": [{"feature": "cpu.model", "matchName": {"op": "Exists"}}]},
+     "has a template"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "data", "message"), ODD)
+def test_what_cannot_be_meant_is_found(rule: str, data: dict[str, Any], message: str) -> None:
+    text = json.dumps({"version": "v1alpha1", "compatibilities": [{"rules": [{"name": "r", **data}]}]})
+    (said,) = lint.lint(spec.loaded(text.encode(), "c.yaml"))
+    assert (said.rule.id, said.where.artifact, said.where.line) == (rule, "c.yaml", 1)
+    assert message in said.message
+    assert said.where.column > 50
+
+
+def test_a_good_document_has_nothing_to_be_said_of() -> None:
+    assert lint.lint(spec.loaded(DOCUMENT.encode())) == ()
+    valued = {"feature": "cpu.cpuid", "matchExpressions": {"AVX10_VERSION": {"op": "Ge", "value": ["1"]}}}
+    text = json.dumps(
+        {"version": "v1alpha1", "compatibilities": [{"rules": [{"name": "r", "matchFeatures": [valued]}]}]}
+    )
+    assert lint.lint(spec.loaded(text.encode())) == ()
+    assert {case[0] for case in ODD} == {rule.id for rule in lint.RULES}
 
 
 _elements = st.dictionaries(st.sampled_from("AB"), st.sampled_from(["1", "2", "x"]), max_size=2)

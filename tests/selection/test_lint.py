@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.findings import Finding
 from runtimeimg.oci import Digest, Index, Platform
 from runtimeimg.oci.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
@@ -232,3 +233,43 @@ def test_ten_thousand_entries_are_linted_soon_and_findings_are_bounded() -> None
 def test_images_that_may_be_looked_into_are_each_named_once() -> None:
     made = index(entry(1), entry(1, V3), entry(2, ARM64), ATTESTATION, entry(3, media_type=OCI_INDEX))
     assert [item.digest for item in unique_images(made)] == [digest(1), digest(2)]
+
+
+_scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just("\x1b[2J\u202e"))
+_anything = st.recursive(
+    _scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=5), inner, max_size=2)),
+)
+_odd_entries = st.fixed_dictionaries(
+    {"mediaType": st.sampled_from([OCI_MANIFEST, OCI_INDEX, "x"]), "digest": st.just(digest(1)), "size": st.just(1)},
+    optional={
+        "platform": st.one_of(
+            _anything,
+            st.fixed_dictionaries(
+                {"os": st.text(max_size=4), "architecture": st.sampled_from(["arm64", "amd64", "x(", "a/b", ""])},
+                optional={
+                    "variant": st.text(max_size=4),
+                    "os.version": _scalars,
+                    "os.features": _anything,
+                    "x": _anything,
+                },
+            ),
+        ),
+        "annotations": st.one_of(_anything, st.dictionaries(st.text(max_size=30), st.text(max_size=5), max_size=3)),
+        "annotation": _anything,
+        "artifactType": _anything,
+    },
+)
+
+
+@given(st.lists(_odd_entries, max_size=3), _anything)
+def test_odd_indexes_are_linted_or_refused(entries: list[dict[str, Any]], annotations: object) -> None:
+    made = index(*entries, annotations=annotations)
+    try:
+        said = found(made)
+    except InvalidDocumentError:
+        return
+    for item in said:
+        assert item.message
+        assert item.fix
+        assert "\x1b" not in item.message + item.fix + item.where.inside

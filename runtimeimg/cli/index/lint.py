@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from runtimeimg.selection.lintinside import Inside
     from runtimeimg.stores import StoreOptions
 
+MAX_IMAGES = 256
+"""Images of one index whose manifests and configs are read."""
 HWCAPS = "glibc-hwcaps"
 """Folder of libraries for higher levels, which the loader takes only where they run (ld.so(8))."""
 
@@ -59,8 +61,10 @@ def _insides(found: ImageIndex, *, look_inside: bool) -> Mapping[str, Inside]:
     from runtimeimg.image import Image
     from runtimeimg.selection.lint import unique_images
 
-    insides = {}
-    for entry in unique_images(found.index):
+    entries, insides = unique_images(found.index), {}
+    if len(entries) > MAX_IMAGES:
+        click.echo(f"of {len(entries)} images the first {MAX_IMAGES} are looked at", err=True)
+    for entry in entries[:MAX_IMAGES]:
         image = found.open_manifest(entry)
         if isinstance(image, Image):
             insides[str(entry.digest)] = _inside(image, look_inside=look_inside)

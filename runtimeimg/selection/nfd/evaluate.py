@@ -19,6 +19,8 @@ from runtimeimg.selection.nfd.spec import Compatibility, Expression, Rule, Spec,
 from runtimeimg.selection.nfd.versions import key
 from runtimeimg.spec.checks import shown
 
+_FULL = frozenset({"kernel.config", "kernel.enabledmodule"})
+_WITH_FULL = "; 'host detect --full' adds it"
 _BACK = "rule.matched"
 """Feature that holds the `vars` of rules that matched before."""
 
@@ -129,7 +131,7 @@ def _term(term: Term, features: Features, steps: Steps) -> list[Checked]:
     name = term.feature.lower()
     there = _Elements.of(features, name)
     if there is None:
-        why = f"the profile says nothing of {shown(name)}"
+        why = f"the profile says nothing of {shown(name)}{_WITH_FULL if name in _FULL else ''}"
         return [Checked(feature=term.feature, says="is known", holds=False, why=why)]
     found = []
     if term.match_expressions is not None:

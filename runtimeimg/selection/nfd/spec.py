@@ -15,6 +15,7 @@ from runtimeimg.errors import UsageError
 from runtimeimg.selection.nfd import patterns
 from runtimeimg.selection.nfd.versions import key
 from runtimeimg.spec import checks, documents, jsonschema
+from runtimeimg.spec.documents import Loaded
 from runtimeimg.spec.fields import at
 from runtimeimg.spec.problems import Guide
 
@@ -188,7 +189,12 @@ GUIDE = Guide(
 
 def load(data: bytes, file: str = "<stdin>") -> Spec:
     """Return the document in `data`; raises SpecError with all that is wrong with it."""
-    return documents.load(data, Spec, "a compatibility document", file, GUIDE).value
+    return loaded(data, file).value
+
+
+def loaded(data: bytes, file: str = "<stdin>") -> Loaded[Spec]:
+    """Return the document in `data` with the positions of its parts; errors as those of `load`."""
+    return documents.load(data, Spec, "a compatibility document", file, GUIDE)
 
 
 def dump(spec: Spec) -> bytes:
