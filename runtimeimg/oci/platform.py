@@ -41,7 +41,7 @@ class Platform:
     variant: str = ""
     os_version: str = ""
     os_features: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    extra: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
