@@ -21,8 +21,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from runtimeimg.errors import UsageError
 from runtimeimg.oci import Platform
 from runtimeimg.selection.hosts import API_VERSION, KIND, Features, Host
-from runtimeimg.spec import checks, documents, jsonschema
+from runtimeimg.spec import checks, documents, jsonschema, yamlnodes
 from runtimeimg.spec.problems import Guide
+from runtimeimg.spec.yamlnodes import Document
 
 MAX_TEXT = 4096
 """Characters of a value, and of a name of a host."""
@@ -157,7 +158,13 @@ GUIDE = Guide(
 
 def load(data: bytes, file: str = "<stdin>") -> Host:
     """Return the host in `data`; `file` is the name for messages. Raises SpecError with all that is wrong."""
-    return documents.load(data, HostModel, "a host", file, GUIDE).value.host(Path(file).stem)
+    return of_documents(yamlnodes.compose(data, file), file)
+
+
+def of_documents(found: tuple[Document, ...], file: str) -> Host:
+    """Return the host that is the one document of a file."""
+    document = documents.single(found, "a host", file)
+    return documents.validate(document, HostModel, file, GUIDE).value.host(Path(file).stem)
 
 
 def schema() -> dict[str, Any]:

@@ -32,16 +32,16 @@ def load_all(data: bytes, file: str = "<stdin>") -> tuple[Host, ...]:
     name = Path(file).stem
     if data.lstrip()[:1] == b"{":
         return _of_json(data, file, name)
+    documents = yamlnodes.compose(data, file)
+    plain = documents[0].root.plain(as_written=True) if len(documents) == 1 else None
+    if not isinstance(plain, dict) or not kubernetes.is_kind(plain):
+        return (hostdocument.of_documents(documents, file),)
+    if documents[0].problems:
+        raise SpecError(documents[0].problems)
     try:
-        documents = yamlnodes.compose(data, file)
-        plain = documents[0].root.plain(as_written=True) if documents else None
-        if len(documents) == 1 and isinstance(plain, dict) and kubernetes.is_kind(plain):
-            if documents[0].problems:
-                raise SpecError(documents[0].problems)
-            return kubernetes.hosts(plain, name)
+        return kubernetes.hosts(plain, name)
     except InvalidDocumentError as error:
         raise _located(error, file) from None
-    return (hostdocument.load(data, file),)
 
 
 def _of_json(data: bytes, file: str, name: str) -> tuple[Host, ...]:
@@ -50,8 +50,6 @@ def _of_json(data: bytes, file: str, name: str) -> tuple[Host, ...]:
         plain = load_json(data, "the document")
         if kubernetes.is_kind(plain):
             return kubernetes.hosts(plain, name)
-    except SpecError:
-        raise
     except InvalidDocumentError as error:
         if "not valid JSON" not in error.message:
             raise _located(error, file) from None
@@ -59,4 +57,4 @@ def _of_json(data: bytes, file: str, name: str) -> tuple[Host, ...]:
 
 
 def _located(error: InvalidDocumentError, file: str) -> InvalidDocumentError:
-    return error if isinstance(error, SpecError) else InvalidDocumentError(f"{file}: {error.message}", hint=error.hint)
+    return InvalidDocumentError(f"{file}: {error.message}", hint=error.hint)
