@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, SpecError, UsageError
 from runtimeimg.image import Image, ImageIndex, choose_platform
 from runtimeimg.oci import Descriptor, Digest, Location, Platform, Reference
+from runtimeimg.selection.criteria import Criteria
 from runtimeimg.selection.nfd import spec as documents
 from runtimeimg.selection.nfd.spec import ARTIFACT_TYPE, SPEC_TYPE, Spec
+from runtimeimg.selection.opened import image_of
+from runtimeimg.selection.platforms import PlatformOrder
 from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
-from runtimeimg.stores import StoreOptions, open_image
+from runtimeimg.stores import StoreOptions, open_once
 from runtimeimg.stores.registry.referrers import Artifacts, blob
 from runtimeimg.text import message
 
@@ -50,33 +53,38 @@ class _About:
     image: Image | None
 
 
-def find(location: Location, platform: Platform | None, options: StoreOptions) -> Found | None:
+def on(platform: Platform) -> Criteria:
+    """Return what chooses the image of an index for a platform."""
+    return Criteria(platforms=PlatformOrder(platform))
+
+
+def find(location: Location, criteria: Criteria | None, options: StoreOptions) -> Found | None:
     """Return what an image needs, its own document or that of the nearest base that has one; None where none has.
 
-    With `platform` an index is looked at as its image for that. Raises NotFoundError for an image that is not there,
-    InvalidDocumentError for an artifact that is malformed.
+    With `criteria` an index is looked at as the image that they choose. Raises NotFoundError for an image that is not
+    there, or an index in which nothing fits, and InvalidDocumentError for an artifact that is malformed.
     """
-    about = _about(_reference(location), platform, options)
-    for number, found in enumerate(_chain(about, platform, options)):
+    about = _about(reference_of(location), criteria, options)
+    for number, found in enumerate(_chain(about, options)):
         if (document := _own(found, options)) is not None:
             return replace(document, inherited=number > 0)
     return None
 
 
-def base_of(location: Location, platform: Platform | None, options: StoreOptions) -> Found | None:
+def base_of(location: Location, criteria: Criteria | None, options: StoreOptions) -> Found | None:
     """Return what the nearest base of an image that has a document needs; None where none has."""
-    _, *bases = _chain(_about(_reference(location), platform, options), platform, options)
+    _, *bases = _chain(_about(reference_of(location), criteria, options), options)
     return next((found for base in bases if (found := _own(base, options)) is not None), None)
 
 
 def attach(
-    location: Location, raw: bytes, created: str, platform: Platform | None, options: StoreOptions
+    location: Location, raw: bytes, created: str, criteria: Criteria | None, options: StoreOptions
 ) -> tuple[Descriptor, bool]:
     """Attach a document to an image or index; return its artifact, and whether it is new.
 
     `raw` is the document, which the caller has read. One that is the newest already is not attached again.
     """
-    about = _about(_reference(location), platform, options)
+    about = _about(reference_of(location), criteria, options)
     with contextlib.suppress(InvalidDocumentError):  # one that is broken is no reason not to attach another
         there = _newest(about, about.subjects[0].digest, options)
         if there is not None and there.raw == raw:
@@ -86,23 +94,23 @@ def attach(
     return _artifacts(about, options).attach(ARTIFACT_TYPE, files, about.subjects[0], more), True
 
 
-def _reference(location: Location) -> Reference:
+def reference_of(location: Location) -> Reference:
+    """Return the name of an image in a registry; UsageError for one that is elsewhere."""
     if location.reference is None or location.transport not in {None, "docker"}:
         raise UsageError(f"image '{location}' is not in a registry, which alone keeps artifacts about it")
     return location.reference.tagged
 
 
-def _about(reference: Reference, platform: Platform | None, options: StoreOptions) -> _About:
-    """Return what artifacts may be about: the image of a platform and then its index, or an index as a whole."""
-    found = open_image(Location(transport="docker", reference=reference), options)
-    if isinstance(found, ImageIndex):
-        whole = found.index.descriptor
-        if platform is None:
-            return _About(reference=reference, subjects=(whole,), image=_any(found))
-        image = choose_platform(found, platform)
-        return _About(reference=reference, subjects=(image.to_manifest().descriptor, whole), image=image)
-    image = choose_platform(found, platform)
-    return _About(reference=reference, subjects=(image.to_manifest().descriptor,), image=image)
+def _about(reference: Reference, criteria: Criteria | None, options: StoreOptions) -> _About:
+    """Return what artifacts may be about: the image that is chosen and then its index, or an index as a whole."""
+    found = open_once(Location(transport="docker", reference=reference), options)
+    if isinstance(found, Image):
+        return _About(reference=reference, subjects=(found.to_manifest().descriptor,), image=found)
+    whole = found.index.descriptor
+    if criteria is None:
+        return _About(reference=reference, subjects=(whole,), image=_any(found))
+    image = image_of(found, criteria)
+    return _About(reference=reference, subjects=(image.to_manifest().descriptor, whole), image=image)
 
 
 def _any(found: ImageIndex) -> Image | None:
@@ -114,7 +122,7 @@ def _any(found: ImageIndex) -> Image | None:
         return next((item for item in opened if isinstance(item, Image)), None)
 
 
-def _chain(about: _About, platform: Platform | None, options: StoreOptions) -> Iterator[_About]:
+def _chain(about: _About, options: StoreOptions) -> Iterator[_About]:
     """Yield an image and its bases, as far as labels or annotations name them and they are there."""
     yield about
     for _ in range(MAX_BASES):
@@ -122,7 +130,7 @@ def _chain(about: _About, platform: Platform | None, options: StoreOptions) -> I
         if image is None or (base := _base(image)) is None:
             return
         try:
-            about = _about(base, platform or image.platform, options)
+            about = _about(base, on(image.platform), options)
         except NotFoundError:
             return
         yield _with_index(about, options)
@@ -147,7 +155,7 @@ def _with_index(about: _About, options: StoreOptions) -> _About:
         return about
     try:
         tagged = Location(transport="docker", reference=replace(about.reference, digest=None))
-        index = open_image(tagged, options)
+        index = open_once(tagged, options)
     except (NotFoundError, InvalidDocumentError):
         return about
     known = {item.digest for item in about.subjects}

@@ -185,6 +185,37 @@ def test_an_index_and_its_images_may_each_have_one(repository: str, files: Path)
     assert shown(f"{repository}:1", "--platform", "linux/arm64")["artifact"] == whole["artifact"]
 
 
+def test_each_host_is_held_against_the_image_that_it_would_run(repository: str, files: Path) -> None:
+    plain, v3, arm64 = made.image(1), made.image(2), made.image(3, arch="arm64")
+    entries = [(plain, "linux/amd64"), (v3, "linux/amd64/v3"), (arm64, "linux/arm64")]
+    made.write(f"{repository}:1", listed(*((image, Platform.parse(text), {}) for image, text in entries)))
+    done("index", "compat", "attach", f"{repository}:1", files / "avx2.yaml", "--platform", "linux/amd64/v3")
+    for name, text in {
+        "v2": "linux/amd64/v2",
+        "v4": "linux/amd64/v4",
+        "s": "linux/s390x",
+        "arm": "linux/arm64",
+    }.items():
+        (files / "hosts" / f"{name}.yaml").write_text(f"platform: {text}\n{HOSTS['old']}\n")
+    checked = run("index", "compat", "check", f"{repository}:1", "--host", files / "hosts")
+    assert checked.code == 10
+    assert [line for line in checked.out.splitlines() if not line.startswith(" ")] == [
+        "arm: fits (nothing is asked for)",
+        "new: fits (nothing is asked for)",
+        "old: fits (nothing is asked for)",
+        "s: does not fit (the index has nothing for linux/s390x)",
+        "v2: fits (nothing is asked for)",
+        "v4: does not fit",
+    ]
+    found = json.loads(
+        run("index", "compat", "check", f"{repository}:1", "--host", files / "hosts/v4.yaml", "--format", "json").out
+    )
+    assert found["hosts"][0]["source"].startswith("of ")
+    made.write(f"{repository}:2", made.image(9))
+    nothing = run("index", "compat", "check", f"{repository}:2", "--host", files / "hosts")
+    assert (nothing.code, "has no compatibility artifact" in nothing.err) == (3, True)
+
+
 def test_what_a_base_needs_is_inherited(repository: str, files: Path) -> None:
     base = made.image(1)
     made.write(f"{repository}:base", base)

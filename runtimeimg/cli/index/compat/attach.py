@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtimeimg.cli.index.compat.documents import image_argument, platform_of, platform_option, read
+from runtimeimg.cli.index.compat.documents import criteria_of, image_argument, platform_option, read
 from runtimeimg.cli.options import source_date_epoch, store_options
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command(image: str, document: str, platform: str | None, inherit: bool, stor
 
     raw, name = read(document)
     spec = documents.load(raw, name)
-    location, wanted, options = location_of(image), platform_of(platform), stores()
+    location, wanted, options = location_of(image), criteria_of(platform), stores()
     if inherit and (base := compat.base_of(location, wanted, options)) is not None:
         raw = documents.dump(documents.both(spec, base.spec))
         click.echo(f"with what {base.image} needs", err=True)

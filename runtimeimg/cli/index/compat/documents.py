@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from runtimeimg.cli.completion import images
+from runtimeimg.errors import NotFoundError
 
 if TYPE_CHECKING:
     from runtimeimg.compat import Found
-    from runtimeimg.oci import Platform
+    from runtimeimg.selection.criteria import Criteria
     from runtimeimg.stores import StoreOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,26 +35,31 @@ def read(path: str) -> tuple[bytes, str]:
     return read_file(Path(path), MAX_BYTES, "document"), path if path.isprintable() else repr(path)[1:-1]
 
 
-def platform_of(text: str | None) -> Platform | None:
-    """Return the platform that an option names."""
+def criteria_of(platform: str | None) -> Criteria | None:
+    """Return what chooses the image of the platform that an option names."""
+    from runtimeimg.compat import on
     from runtimeimg.oci import Platform
 
-    return Platform.parse(text) if text else None
+    return on(Platform.parse(platform)) if platform else None
 
 
-def required(image: str, platform: str | None, stores: StoreOptions) -> Found:
+def required(image: str, criteria: Criteria | None, stores: StoreOptions) -> Found:
     """Return what an image or one of its bases needs; NotFoundError where neither says so."""
     from runtimeimg.cli.locations import location_of
     from runtimeimg.compat import find
-    from runtimeimg.errors import NotFoundError
 
-    found = find(location_of(image), platform_of(platform), stores)
+    found = find(location_of(image), criteria, stores)
     if found is None:
-        raise NotFoundError(
-            f"image '{image}' has no compatibility artifact, and none of its bases has one",
-            hint="'runtimeimg index compat attach' attaches one",
-        )
+        raise missing(image)
     return found
+
+
+def missing(image: str) -> NotFoundError:
+    """Return the error for an image that says nothing of what it needs."""
+    return NotFoundError(
+        f"image '{image}' has no compatibility artifact, and none of its bases has one",
+        hint="'runtimeimg index compat attach' attaches one",
+    )
 
 
 def origin(found: Found) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtimeimg.cli.index.compat.documents import image_argument, origin, platform_option, required
+from runtimeimg.cli.index.compat.documents import criteria_of, image_argument, origin, platform_option, required
 from runtimeimg.cli.options import store_options
 from runtimeimg.text import json_escaped, plain
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @store_options
 def command(image: str, platform: str | None, output_format: str, stores: Callable[[], StoreOptions]) -> None:
     """Show what IMAGE needs of hosts: its compatibility document, or that of the base that it inherits it from."""
-    found = required(image, platform, stores())
+    found = required(image, criteria_of(platform), stores())
     if output_format == "json":
         data = {
             "image": found.image,
