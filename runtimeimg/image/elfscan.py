@@ -73,7 +73,7 @@ class _Layer:
         self.found.pop(entry.path, None)
         facts = None
         if entry.kind == FILE:
-            facts = elf.read(_front(archive)) if entry.size >= len(elf.MAGIC) else None
+            facts = elf.read(archive.front(elf.HEAD)) if entry.size else None
         elif entry.kind == HARDLINK:
             facts = self.found.get(entry.target) or below.get(entry.target)
         if facts is not None:
@@ -88,16 +88,6 @@ class _Layer:
             if path in self.opaque or path in self.gone:
                 return True
         return False
-
-
-def _front(archive: LayerTar) -> bytes:
-    """Return the first bytes of the archive's current entry, few of what is no ELF file."""
-    front = b""
-    for view in archive.content():
-        front += view[: elf.HEAD - len(front)]
-        if len(front) >= elf.HEAD or (len(front) >= len(elf.MAGIC) and not front.startswith(elf.MAGIC)):
-            break
-    return front
 
 
 def _pieces(blob: IO[bytes]) -> Iterator[bytes]:

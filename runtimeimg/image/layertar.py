@@ -107,6 +107,17 @@ class LayerTar:
         except TarFormatError as error:
             raise self._located(error) from None
 
+    def front(self, count: int) -> bytes:
+        """Return the first bytes of the current entry's contents, `count` at the most; the others are passed over."""
+        if self._sparse is not None:
+            return b"".join(view[: max(count - at, 0)] for at, view in _places(self.content()))
+        taken = min(count, self._left)
+        self._left -= taken
+        try:
+            return self._take(taken)
+        except TarFormatError as error:
+            raise self._located(error) from None
+
     def _afford(self, wanted: int, allowed: int, what: str) -> None:
         """Refuse what a blob of this size may not cost."""
         if wanted > allowed:
@@ -361,6 +372,14 @@ class LayerTar:
             count -= end - self._at
             self._at = end
             yield view
+
+
+def _places(views: Iterable[memoryview]) -> Iterator[tuple[int, memoryview]]:
+    """Yield pieces of contents with their offsets."""
+    at = 0
+    for view in views:
+        yield at, view
+        at += len(view)
 
 
 _ZEROS = memoryview(bytes(1 << 16))

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import random
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -123,6 +125,29 @@ def test_an_image_has_the_files_of_its_layers_as_they_are_applied() -> None:
     )
     found = scan(image.layers, "made")
     assert {path: facts.isa_needed for path, facts in found.items()} == {"bin/b": 1, "opt/x/new": 1, "srv/link": 3}
+
+
+def test_large_files_are_passed_over_behind_their_fronts() -> None:
+    rest = random.Random(1).randbytes(3_000_000)
+    image = image_of(
+        {"a": program(properties=isa(2)) + rest, "b": rest, "c": program(properties=isa(3)) + rest[:70_000]}
+    )
+    found = scan(image.layers, "made")
+    assert {path: facts.isa_needed for path, facts in found.items()} == {"a": 2, "c": 3}
+
+
+def test_a_sparse_file_is_read_as_it_is_written_out(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.write(program(properties=isa(4)))
+        file.truncate(1 << 20)
+        file.seek(1 << 19)
+        file.write(b"x")
+    (tmp_path / "z").write_bytes(program(properties=isa(2)))
+    tar = subprocess.run(["tar", "-cSf", "-", "-C", tmp_path, "sparse", "z"], check=True, capture_output=True).stdout
+    descriptor = Descriptor(media_type=OCI_LAYER, digest=Digest.of(tar), size=len(tar))
+    found = scan([MadeLayer(descriptor=descriptor, raw=tar, diff_id=Digest.of(tar))], "made")
+    assert {path: facts.isa_needed for path, facts in found.items()} == {"sparse": 4, "z": 2}
 
 
 def test_a_layer_that_is_none_is_an_error() -> None:
