@@ -81,7 +81,8 @@ def _judge(candidate: Candidate, criteria: Criteria, platforms: PlatformOrder | 
             rank = found
     if failures or not candidate.annotations:
         return Judged(candidate=candidate, failures=failures, rank=rank)
-    liked = tuple(item for item in criteria.preferences if item.matches(candidate.annotations))
+    there = candidate.annotations
+    liked = tuple([item for item in criteria.preferences if item.key in there and item.matches(there)])
     return Judged(candidate=candidate, failures=failures, rank=rank, liked=liked)
 
 

@@ -90,7 +90,12 @@ class Criteria:
         """Return all that a candidate fails of what must hold, its platform aside."""
         if candidate.passed:
             return (candidate.passed,)
-        failed = [text for rule in self.requirements if (text := rule.failure(candidate.annotations))]
+        there = candidate.annotations
+        failed = [
+            text
+            for rule in self.requirements
+            if (rule.key in there or not rule.optional) and (text := rule.failure(there))
+        ]
         if self.nvidia is not None and candidate.env is not None:
             failed += self.nvidia.failures(candidate.env)
         return tuple(failed)

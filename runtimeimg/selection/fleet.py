@@ -17,7 +17,7 @@ from runtimeimg.selection.criteria import Criteria, Order, Preference, Requireme
 from runtimeimg.selection.nvidia import PREFIX
 
 MAX_KEPT, MAX_KINDS = 200_000, 200
-"""What is remembered: effects of rules on values, and groupings of the hosts by keys."""
+"""What is remembered: effects of rules on values, and groupings of the hosts by keys; some ten megabytes of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,8 @@ class Fleet:
     _must: frozenset[str] = field(init=False, default=frozenset())
     _of_key: dict[str, set[int]] = field(init=False, default_factory=dict)
     _effects: dict[tuple[int, str | None], Hashable] = field(init=False, default_factory=dict)
+    _tables: dict[tuple[str, tuple[str | None, ...]], dict[int, int]] = field(init=False, default_factory=dict)
+    _room: int = field(init=False, default=MAX_KEPT)
     _kinds: dict[tuple[str, ...], list[tuple[tuple[int, ...], array[int]]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,14 +86,19 @@ class Fleet:
         found = [Outcome(choice=choose(candidates, self.hosts[own[0]]), hosts=own) for own in groups.values()]
         return sorted(_merged(found), key=lambda item: item.hosts[0])
 
-    def _same(self, key: str, values: Sequence[str | None]) -> dict[int, int]:
+    def _same(self, key: str, values: tuple[str | None, ...]) -> dict[int, int]:
         """Return a number for each rule of a key; rules of the same number make the same of all values."""
-        effects: dict[Hashable, int] = {}
-        found = {
-            rule: effects.setdefault(tuple([self._effect(rule, key, value) for value in values]), len(effects))
-            for rule in self._of_key.get(key, ())
-        }
-        return found | {-1: -1}
+        found = self._tables.get((key, values))
+        if found is None:
+            effects: dict[Hashable, int] = {}
+            found = {-1: -1}
+            for rule in self._of_key[key]:
+                effect = tuple([self._effect(rule, key, value) for value in values])
+                found[rule] = effects.setdefault(effect, len(effects))
+            self._room -= len(found)
+            if self._room > 0:
+                self._tables[key, values] = found
+        return found
 
     def _values(self, candidates: Sequence[Candidate]) -> dict[str, tuple[str | None, ...]]:
         """Return the values of each key that counts, None among them where an entry lacks it, in a fixed order."""

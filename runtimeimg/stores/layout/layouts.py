@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
@@ -138,6 +139,7 @@ def read_index(root: Path) -> Index:
         raise InvalidDocumentError(f"OCI layout '{root}' has no '{files.INDEX}'") from None
 
 
+@lru_cache(1)  # many images of one layout are opened one after the other
 def parse_index(raw: bytes, where: str) -> Index:
     """Return the index that `raw` holds, or raise InvalidDocumentError naming `where`."""
     index = Index(raw, OCI_INDEX)
