@@ -22,6 +22,7 @@ _STORAGE = {name: f"queue/{name}" for name in ("dax", "rotational", "nr_zones", 
 _NVIDIA_DRIVER = re.compile(r"Kernel Module(?: for \S+)?\s+([0-9]{1,4}(?:\.[0-9]{1,4}){1,2})")
 _CUDA = re.compile(r"CUDA Version\s*:\s*([0-9]{1,3}\.[0-9]{1,3})")
 _MODEL = re.compile(r"Model:\s*(.{1,200})")
+_BRAND = re.compile(r"Product Brand\s*:\s*([A-Za-z][A-Za-z ]{0,40})")
 _QUERY = ("nvidia-smi", "--query-gpu=name,driver_version,compute_cap,memory.total", "--format=csv,noheader,nounits")
 _CUDA_OF_DRIVER = (
     *((580, "13.0"), (575, "12.9"), (570, "12.8"), (565, "12.7"), (560, "12.6"), (555, "12.5"), (550, "12.4")),
@@ -88,11 +89,13 @@ def _nvidia(root: Path, ask: Ask) -> dict[str, list[str]]:
         information = [text(path) for path in sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))]
         models = [fit(model[1]) for each in information if (model := _MODEL.search(each))]
         drivers, levels, memory, count = [_nvidia_driver(root)], [], [], str(len(information) or "")
-    cuda = _CUDA.search(ask(("nvidia-smi",))) if rows else None
+    more = ask(("nvidia-smi", "-q")) if rows else ""
+    cuda = _CUDA.search(more)
     return {
         "gpu.model": models,
         "gpu.driver.version": drivers,
         "gpu.arch": levels,
+        "gpu.brand": [fit(brand).replace(" ", "").lower() for brand in _BRAND.findall(more)],
         "gpu.memory.mib": memory,
         "gpu.count": [count],
         "cuda.driver.version": [cuda[1] if cuda else cuda_of(next(iter(drivers), ""))],

@@ -19,6 +19,10 @@ from runtimeimg.process import answer
 from runtimeimg.selection import hostdocument
 from runtimeimg.selection.nfd import processors
 from tests.indexes.command import done, run
+from tests.indexes.test_lint_command import listed
+from tests.selection.test_kubernetes import NODE
+from tests.stores.made import image as made_image
+from tests.stores.made import write
 
 X86_FLAGS = "fpu cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 abm avx avx2 bmi1 bmi2 f16c fma movbe xsave avx512_vnni"
 MACHINE = {
@@ -167,14 +171,14 @@ def test_a_driver_of_nvidia_tells_its_cuda(driver: str, cuda: str) -> None:
 def test_the_tool_of_nvidia_is_believed_where_it_is_there(tmp_path: Path) -> None:
     script(
         tmp_path / "bin" / "nvidia-smi",
-        'if [ $# -gt 0 ]; then echo "NVIDIA H100, 560.1.2, 9.0, 81559"; echo "NVIDIA H100, 560.1.2, 9.0, 81559"; '
-        'else echo "| NVIDIA-SMI 560 CUDA Version: 12.6 |"; fi',
+        'if [ "$1" != -q ]; then echo "NVIDIA H100, 560.1.2, 9.0, 81559"; echo "NVIDIA H100, 560.1.2, 9.0, 81559"; '
+        'else echo "CUDA Version    : 12.6"; echo "    Product Brand   : NVIDIA RTX"; fi',
     )
     env = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
     host = detect(made(tmp_path, MACHINE), "made", Platform.parse("linux/amd64"), env)
-    names = ("gpu.model", "gpu.driver.version", "gpu.arch", "cuda.driver.version", "gpu.count", "gpu.memory.mib")
+    names = ("gpu.model", "gpu.driver.version", "gpu.arch", "cuda.driver.version", "gpu.count", "gpu.brand")
     assert [host.fact(name) for name in names] == [
-        ("NVIDIA H100",), ("560.1.2",), ("9.0",), ("12.6",), ("2",), ("81559",),
+        ("NVIDIA H100",), ("560.1.2",), ("9.0",), ("12.6",), ("2",), ("nvidiartx",),
     ]  # fmt: skip
 
 
@@ -289,3 +293,13 @@ def test_files_about_one_host_are_put_together(tmp_path: Path) -> None:
 
 def test_the_schema_is_printed() -> None:
     assert json.loads(done("schema", "host")) == hostdocument.schema()
+
+
+def test_every_host_option_takes_a_node_as_it_is(tmp_path: Path) -> None:
+    images = [made_image(1), made_image(2), made_image(3)]
+    platforms = map(Platform.parse, ("linux/amd64", "linux/amd64/v3", "linux/arm64"))
+    where = f"oci:{tmp_path / 'layout'}:1"
+    write(where, listed(*((image, platform, {}) for image, platform in zip(images, platforms, strict=True))))
+    (tmp_path / "node.yaml").write_text(yaml.safe_dump(NODE))
+    chosen = done("index", "select", where, "--host", tmp_path / "node.yaml")
+    assert chosen == str(images[1].to_manifest().digest)
