@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--image-version", help="Version of the packaged software, for its label.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
 @store_options
-@choosing_stores
+@partial(choosing_stores, single=False)  # a base may have variants where the builder image has none
 def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
     """Build the runtime image of SPEC (build.yaml by default, - for standard input) and stamp it.
 

@@ -80,14 +80,19 @@ class Choosing:
             order=self.order,
         )
 
-    def chooser(self) -> Chooser | None:
+    def chooser(self, *, single: bool) -> Chooser | None:
         """Return what chooses the image of an index as is asked for, None where nothing is; the files are read now."""
         if not self.asked:
             return None
+        from runtimeimg.image import Image
         from runtimeimg.selection.opened import image_of
 
         wishes = self.wishes()
-        return lambda found, platform: image_of(found, wishes.criteria(platform))
+
+        def choose(found: Image | ImageIndex, platform: Platform | None) -> Image:
+            return found if isinstance(found, Image) and not single else image_of(found, wishes.criteria(platform))
+
+        return choose
 
     def _engine(self) -> Engine | None:
         if self.engine is None:
@@ -180,10 +185,10 @@ def choosing_options(command: F) -> F:
     return in_place_of(command, with_choosing, (*_OPTIONS, _HOST_OPTION))
 
 
-def choosing_stores(command: F) -> F:
+def choosing_stores(command: F, *, single: bool = True) -> F:
     """Add the same options; they arrive within `stores`, which then chooses whenever an index is opened.
 
-    It stands below `store_options`.
+    With `single` what must hold must hold for single images too. It stands below `store_options`.
     """
 
     def with_choosing(*args: Any, host: Path | None, stores: Callable[..., StoreOptions], **kwargs: Any) -> Any:
@@ -193,7 +198,7 @@ def choosing_stores(command: F) -> F:
 
         def make(*args: Any) -> StoreOptions:
             if not made:
-                made.append(choosing.chooser())
+                made.append(choosing.chooser(single=single))
             return replace(stores(*args), choose=made[0])
 
         return command(*args, stores=make, **kwargs)

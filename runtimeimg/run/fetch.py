@@ -32,6 +32,7 @@ def fetch(location: Location, options: StoreOptions) -> Image:
         with Engine.connect(options):  # what is to run needs one, whatever a registry has
             pass
     image = find(location, options)
+    options = replace(options, choose=None)  # it is chosen now
     if image.image_id is not None:
         return image
     same = Location(transport="docker-daemon", image_id=str(image.config.digest))

@@ -105,7 +105,9 @@ def require(choice: Choice, name: str) -> Judged:
         return choice.chosen
     platforms = choice.criteria.platforms
     wanted = f" for {platforms.wanted.full}" if platforms is not None else ""
-    lines = [f"  {label(item.candidate)}: {'; '.join(item.failures)}" for item in choice.judged[:MAX_SHOWN]]
+    # What an index says may hold line breaks, and each line is to be about one entry.
+    said = (f"{label(item.candidate)}: {'; '.join(item.failures)}" for item in choice.judged[:MAX_SHOWN])
+    lines = [f"  {' '.join(line.splitlines())}" for line in said]
     if len(choice.judged) > MAX_SHOWN:
         lines.append(f"  and {len(choice.judged) - MAX_SHOWN} more")
     where = f"index '{name}' has nothing that fits{wanted}"

@@ -204,17 +204,19 @@ def changes(
     Hosts of the same name are compared with each other where all new ones have a name of the old; otherwise every old
     one with every new one.
     """
-    by_name = set(new) <= set(old)
-    for was in before:
-        for now in after:
-            names, others = [old[number] for number in was.hosts], [new[number] for number in now.hosts]
-            if by_name:
-                there = set(others)
-                pairs = tuple((name, name) for name in names if name in there)
-            else:
-                pairs = ((some(names), some(others)),)
-            if pairs:
-                yield Change(before=was, after=now, hosts=pairs)
+    if not set(new) <= set(old):
+        for was in before:
+            for now in after:
+                names = some([old[number] for number in was.hosts]), some([new[number] for number in now.hosts])
+                yield Change(before=was, after=now, hosts=(names,))
+        return
+    was_of = {old[number]: place for place, was in enumerate(before) for number in was.hosts}
+    pairs: dict[tuple[int, int], list[tuple[str, str]]] = {}
+    for place, now in enumerate(after):
+        for number in now.hosts:
+            pairs.setdefault((was_of[new[number]], place), []).append((new[number], new[number]))
+    for (first, second), names_of in sorted(pairs.items()):
+        yield Change(before=before[first], after=after[second], hosts=tuple(names_of))
 
 
 def some(names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from runtimeimg.errors import UsageError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Descriptor, Manifest, Platform
 from runtimeimg.selection.candidates import Candidate, candidates
@@ -22,6 +23,7 @@ _COMMON = {
 _RUN_BY = {"386": "amd64", "arm": "arm64"}
 """Architectures that run another's images."""
 MAX_PLATFORMS = 256
+"""Rows of a matrix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +56,14 @@ def matrix(
 ) -> Matrix:
     """Return the matrix of an index, for its own platforms and those that machines have of their kinds by default."""
     columns = tuple(engines)
+    wanted = tuple(platforms) or usual_platforms(candidates(found.index))
+    if len(wanted) > MAX_PLATFORMS:
+        raise UsageError(
+            f"a matrix of '{found.name}' would have {len(wanted)} platforms; {MAX_PLATFORMS} are allowed",
+            hint="name some of them with --platform",
+        )
     choose = _chooser(found, inside=inside)
-    rows = [
-        Row(platform=platform, chosen=tuple(choose(platform, engine) for engine in columns))
-        for platform in (platforms or usual_platforms(candidates(found.index)))[:MAX_PLATFORMS]
-    ]
+    rows = [Row(platform=platform, chosen=tuple(choose(platform, engine) for engine in columns)) for platform in wanted]
     return Matrix(engines=columns, rows=tuple(rows))
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image import Image, ImageIndex
+from runtimeimg.oci.mediatypes import OCI_MANIFEST
 from runtimeimg.selection.candidates import Candidate, candidates
 from runtimeimg.selection.choice import Choice, choose, require
 from runtimeimg.selection.criteria import Criteria
@@ -81,6 +82,6 @@ def _no_index(found: ImageIndex, candidate: Candidate) -> InvalidDocumentError:
 
 
 def _single(image: Image) -> Candidate:
-    manifest = image.to_manifest()
-    descriptor = replace(manifest.descriptor, annotations=dict(image.annotations))
+    document = image.manifest or image.config  # an Engine keeps no manifest
+    descriptor = replace(document.descriptor, media_type=OCI_MANIFEST, annotations=dict(image.annotations))
     return Candidate(position=0, descriptor=descriptor, platform=None, env=image.config.env)

@@ -84,7 +84,7 @@ def open_destination(location: Location, options: StoreOptions) -> Destination:
 def open_image(location: Location, options: StoreOptions, *, exact: bool = True) -> Image | ImageIndex:
     """Return what `location` names, opened; see `StoreOptions.choose` for what is chosen from it later."""
     found = open_source(location, options, exact=exact).open()
-    if options.choose is None or location.transport == "docker-daemon":
+    if options.choose is None:
         return found
     from runtimeimg.image import Image
 

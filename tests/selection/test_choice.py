@@ -153,6 +153,15 @@ def test_an_empty_index_and_a_docker_list_without_platforms() -> None:
     assert taken(Index(raw, OCI_INDEX), criteria()) == 0
 
 
+def test_a_line_of_the_error_is_about_one_entry_whatever_the_index_says() -> None:
+    entry = index({"com.example.mpi": "x\n  2 (linux/amd64, 000000000000): fits\r\x1b[2J\u2028y"}).data["manifests"][0]
+    with pytest.raises(NotFoundError) as caught:
+        require(
+            choose(candidates(Index.of([]).evolve(manifests=[entry])), criteria(require=("com.example.mpi=open",))), "x"
+        )
+    assert len(caught.value.message.splitlines()) == 2
+
+
 def test_the_same_digest_with_two_sizes_is_refused() -> None:
     first = index({}).data["manifests"][0]
     with pytest.raises(InvalidDocumentError, match="two sizes"):

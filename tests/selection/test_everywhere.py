@@ -82,6 +82,18 @@ def test_a_single_image_is_refused_where_it_does_not_do(tmp_path: Path) -> None:
     assert run("inspect", where, "--require", "a.b=1").code == 3
 
 
+@pytest.mark.engine
+@pytest.mark.registry
+@pytest.mark.usefixtures("tidy")
+def test_an_image_of_the_engine_meets_no_requirement(registry: str) -> None:
+    name = f"{registry}/selection/single:1"
+    made.write(f"docker-daemon:{name}", said("plain"))
+    assert run("inspect", f"docker-daemon:{name}", "--prefer", "a.b=1").code == 0
+    refused = run("inspect", f"docker-daemon:{name}", "--require", "a.b=1")
+    assert refused.code == 3
+    assert "has no annotation 'a.b'" in refused.err
+
+
 @pytest.mark.registry
 def test_a_pod_names_the_chosen_image_and_its_nodes(registry: str) -> None:
     where = f"docker://{registry}/selection/pod:1"
@@ -182,6 +194,12 @@ def test_a_native_build_takes_base_and_builder_image_that_are_chosen(tmp_path: P
         with image.layers[1].open() as reader:
             assert word.encode() in gzip.decompress(reader.read())
         assert image.config.labels["org.opencontainers.image.base.digest"] == digests(WORDS)[chosen]
+    made.write(f"oci:{tmp_path}/layout:single", said("single"))
+    spec(tmp_path, f"oci:{tmp_path}/layout:1", f"oci:{tmp_path}/layout:single")
+    done(*common, "-o", f"oci:{tmp_path}/out:2", "--require", "com.example.gpu")
+    found = made.read(f"oci:{tmp_path}/out:2")
+    assert isinstance(found, Image)
+    assert found.layers[0].diff_id == said("gpu").layers[0].diff_id
     refused = run(*common, "-o", f"oci:{tmp_path}/none:1", "--require", "com.example.gpu=c")
     assert refused.code == 3
     assert "com.example.gpu" in refused.err

@@ -236,3 +236,11 @@ def test_the_usual_platforms_are_those_of_the_kinds_that_are_there(layout: Layou
         *("linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm/v8", "linux/arm64", "linux/arm64/v8.2"),
         *("linux/arm64/v9", "windows/amd64", "windows/amd64/v2", "windows/amd64/v3", "windows/amd64/v4"),
     ]
+
+
+def test_a_matrix_has_an_end(layout: Layout) -> None:
+    where = layout(variants(*((f"linux/amd64/x{number}", {}) for number in range(260))), "many")
+    refused = run("index", "matrix", where)
+    assert (refused.code, refused.out) == (2, "")
+    assert "would have 264 platforms; 256 are allowed" in refused.err
+    assert run("index", "matrix", where, "--platform", "linux/amd64").code == 0

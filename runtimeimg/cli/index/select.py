@@ -55,7 +55,7 @@ def command(
     found = open_image(place_of(index), replace(stores(), max_top=max_size))
     place, choice = chosen_of(found, criteria, inside=look_inside)
     if output_format == "json":
-        document = place.index if isinstance(place, ImageIndex) else place.to_manifest()
+        document = place.index if isinstance(place, ImageIndex) else place.manifest or place.config
         data = described(choice, place.name, str(document.digest), wishes.documentation)
         click.echo(json_escaped(json.dumps(data, indent=2, ensure_ascii=False)))
     elif explain:
