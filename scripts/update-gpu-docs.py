@@ -1,4 +1,6 @@
-r"""Run the commands of docs/gpu-image.md and write what they print into the page: python scripts/update-gpu-docs.py.
+r"""Run the commands of docs/gpu-image.md and docs/indexes.md and write what they print into the pages.
+
+    python scripts/update-gpu-docs.py
 
 A registry must answer on 127.0.0.1:5000 (scripts/services start). The files of the page are the `yaml` blocks that
 begin with a name. A line of a `console` block that begins with `$` is a command, to which the next line belongs where
@@ -12,11 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "gpu-image.md"
+PAGES = [Path(__file__).parents[1] / "docs" / name for name in ("gpu-image.md", "indexes.md")]
 REGISTRY, REAL = "images.example", "127.0.0.1:5000"  # as long as each other: tables stay aligned
 FILES = re.compile(r"```yaml\n# (\S+)\n(.*?)```", re.DOTALL)
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
+AGAIN = re.compile(r"^(docker://\S+) is unchanged$", re.MULTILINE)  # there from the last time
 MATRIX = re.compile(r"(<!-- matrix -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -64,13 +67,15 @@ def run(command: str, folder: Path, registry: str) -> str:
     )
     if done.returncode:
         raise SystemExit(f"{command}ended with {done.returncode}:\n{done.stdout}")
-    return re.sub(r" +$", "", done.stdout, flags=re.MULTILINE).replace(registry, REGISTRY)
+    printed = re.sub(r" +$", "", done.stdout, flags=re.MULTILINE).replace(registry, REGISTRY)
+    return AGAIN.sub(r"wrote \1", printed)
 
 
 def main() -> None:
-    """Write the page."""
-    with tempfile.TemporaryDirectory(prefix="runtimeimg-page-") as folder:
-        PAGE.write_text(render(PAGE.read_text("utf-8"), Path(folder)), "utf-8")
+    """Write the pages."""
+    for page in PAGES:
+        with tempfile.TemporaryDirectory(prefix="runtimeimg-page-") as folder:
+            page.write_text(render(page.read_text("utf-8"), Path(folder)), "utf-8")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def test_umoci_reads_ours(ours: str, base: str, tool: Tool, tmp_path: Path) -> N
 
 
 @pytest.mark.engine
-def test_a_list_of_docker_s_is_read_and_told_in_oci_types(base: str, tool: Tool) -> None:
+@pytest.mark.skopeo
+def test_a_list_of_docker_s_is_read_and_told_in_oci_types(base: str, tool: Tool, tmp_path: Path) -> None:
     name = base.replace("images", "images:list")
     tool("docker", "manifest", "create", "--insecure", name, f"{base}:old", f"{base}:oldarm")
     tool("docker", "manifest", "annotate", name, f"{base}:oldarm", "--arch", "arm64", "--variant", "v8")
@@ -142,6 +143,8 @@ def test_a_list_of_docker_s_is_read_and_told_in_oci_types(base: str, tool: Tool)
     # Annotating it leaves the images as they are; a new one of them is told in one family of media types.
     done("index", "annotate", name, "--entry", "arm64", "k=v", "-o", f"{name}-annotated")
     assert digests(f"{name}-annotated") == [item["digest"] for item in shown["manifests"]]
+    tool("skopeo", "copy", "--all", "--src-tls-verify=false", f"docker://{name}-annotated", f"dir:{tmp_path / 'copy'}")
+    assert len(json.loads(tool("docker", "manifest", "inspect", "--insecure", f"{name}-annotated"))["manifests"]) == 2
     done("index", "add", name, "--image", f"{base}:win", "-o", f"{name}-added")
     added = json.loads(done("index", "show", f"{name}-added", "--format", "json"))
     assert added["mediaType"] == OCI_INDEX
