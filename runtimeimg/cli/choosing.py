@@ -15,7 +15,7 @@ from runtimeimg.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from runtimeimg.image import Image, ImageIndex
     from runtimeimg.oci import Platform
-    from runtimeimg.selection.criteria import Criteria
+    from runtimeimg.selection.criteria import Criteria, Preference, Requirement
     from runtimeimg.selection.hosts import Host
     from runtimeimg.selection.mapping import Rule
     from runtimeimg.selection.platforms import Engine, PlatformOrder
@@ -122,8 +122,8 @@ class Choosing:
 class Wishes:
     """What is asked for, all files read."""
 
-    required: tuple[Any, ...]
-    preferred: tuple[Any, ...]
+    required: tuple[Requirement, ...]
+    preferred: tuple[Preference, ...]
     site: Preferences | None
     host: Host | None
     rules: tuple[Rule, ...]

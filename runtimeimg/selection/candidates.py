@@ -21,7 +21,7 @@ class Candidate:
     """An entry: its place in the index, from 0, and what the index says of it.
 
     `platform` is None where the index names none. `env` and `own_platform` are those of its config, None when nobody
-    looked inside. `passed` says why it is no image to be chosen.
+    looked inside. `passed` says why it is no image to be chosen. `docker` is set in a Docker manifest list.
     """
 
     position: int
@@ -29,6 +29,7 @@ class Candidate:
     platform: Platform | None
     env: Mapping[str, str] | None = None
     own_platform: Platform | None = None
+    docker: bool = False
     passed: str = ""
 
     @property
@@ -61,9 +62,7 @@ def of_entries(entries: Iterable[Descriptor], *, docker: bool = False) -> Iterab
             raise InvalidDocumentError(f"index gives {entry.digest} two sizes, {first} and {entry.size}")
         platform = entry.platform or _partial(entry)
         passed = _passed(entry, platform)
-        if platform is None and docker and not passed:
-            passed = "a Docker manifest list names a platform with each entry, and this one has none"
-        yield Candidate(position=position, descriptor=entry, platform=platform, passed=passed)
+        yield Candidate(position=position, descriptor=entry, platform=platform, passed=passed, docker=docker)
 
 
 def _partial(entry: Descriptor) -> Platform | None:

@@ -71,10 +71,7 @@ def _judge(candidate: Candidate, criteria: Criteria, platforms: PlatformOrder | 
     failures = criteria.failure(candidate)
     rank: Rank | None = None
     if platforms is not None and not candidate.passed:
-        found = platforms.rank(candidate.platform)
-        if candidate.platform is None and platforms.engine is not Engine.PODMAN:
-            inside = platforms.rank(candidate.own_platform)  # podman starts it whatever its config says
-            found = inside if isinstance(inside, str) else found
+        found = platforms.rank(candidate.platform) if candidate.platform else _unnamed(candidate, platforms)
         if isinstance(found, str):
             failures = (found, *failures)
         else:
@@ -84,6 +81,17 @@ def _judge(candidate: Candidate, criteria: Criteria, platforms: PlatformOrder | 
     there = candidate.annotations
     liked = tuple([item for item in criteria.preferences if item.key in there and item.matches(there)])
     return Judged(candidate=candidate, failures=failures, rank=rank, liked=liked)
+
+
+def _unnamed(candidate: Candidate, platforms: PlatformOrder) -> Rank | str:
+    """Return the rank of an entry without a platform: the last, where its config says nothing else.
+
+    podman takes it whatever its config says, but not out of a Docker manifest list.
+    """
+    if platforms.engine is Engine.PODMAN:
+        return "has no platform in a Docker manifest list" if candidate.docker else platforms.rank(None)
+    inside = platforms.rank(candidate.own_platform)
+    return inside if isinstance(inside, str) else platforms.rank(None)
 
 
 def _worths(fitting: Sequence[Judged], criteria: Criteria) -> list[_Worth]:

@@ -149,8 +149,10 @@ def test_an_empty_index_and_a_docker_list_without_platforms() -> None:
         require(choose((), criteria()), "web:1")
     entry = {key: value for key, value in index({}).data["manifests"][0].items() if key != "platform"}
     raw = json.dumps({"schemaVersion": 2, "mediaType": DOCKER_INDEX, "manifests": [entry]}).encode()
-    assert taken(Index(raw, DOCKER_INDEX), criteria()) is None
-    assert taken(Index(raw, OCI_INDEX), criteria()) == 0
+    for engine, of_docker in ((Engine.CONTAINERD, 0), (Engine.DOCKER, 0), (Engine.PODMAN, None)):
+        wanted = Criteria(platforms=PlatformOrder(Platform.parse("linux/amd64"), engine))
+        assert taken(Index(raw, DOCKER_INDEX), wanted) == of_docker
+        assert taken(Index(raw, OCI_INDEX), wanted) == 0
 
 
 def test_a_line_of_the_error_is_about_one_entry_whatever_the_index_says() -> None:
