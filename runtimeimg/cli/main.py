@@ -24,7 +24,7 @@ COMMANDS = {
     "copy": ("copy", "Copy an image from one place to another."),
     "export": ("export", "Write documents or commands of other tools that run an image."),
     "host": ("host", "Make profiles of machines that images are chosen for."),
-    "index": ("index", "Make, change and show indexes of images."),
+    "index": ("index", "Make indexes of images, and choose from and check them."),
     "inspect": ("inspect", "Show an image's config, runtime graph and layers."),
     "logs": ("logs", "Show what a run has written."),
     "ps": ("ps", "List the runs that the Engine has."),

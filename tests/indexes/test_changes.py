@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtimeimg.cli.index.places import report
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Index
 from runtimeimg.oci.mediatypes import OCI_INDEX, OCI_MANIFEST
+from runtimeimg.stores import Written
+from runtimeimg.stores.indexes import WrittenIndex
 from tests.indexes.command import done, run
 from tests.indexes.conftest import image
 from tests.stores import made
@@ -273,3 +277,9 @@ def test_a_single_image_is_changed_by_nothing(layout: str) -> None:
         refused = run("index", args[0], f"{layout}:a", *args[1:])
         assert refused.code == 2
         assert "is a single image, not an index" in refused.err
+
+
+def test_an_index_that_many_do_not_take_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    large = replace(image(1).to_manifest().descriptor, size=(4 << 20) + 1)
+    report(WrittenIndex(written=Written(name="docker://h/x:1", descriptor=large), changed=True))
+    assert "many registries and engines take 4194304 at the most" in capsys.readouterr().err

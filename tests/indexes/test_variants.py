@@ -131,6 +131,15 @@ def test_one_variant_is_an_image_and_several_an_index(spec: Path, build: Callabl
     assert (refused.code, "known are fast, gpu, plain" in refused.err) == (2, True)
 
 
+def test_a_level_stands_on_the_next_one_below_that_there_is(
+    spec: Path, build: Callable[..., str], tmp_path: Path
+) -> None:
+    levels = made.index(image(5), image(6, "linux/amd64/v2"), image(7, "linux/amd64/v4"), attested=False)
+    made.write(f"oci:{tmp_path / 'base'}:1", levels)
+    bases = [item.layers[0].diff_id for item in children(build(spec))]
+    assert bases == [image(seed).layers[0].diff_id for seed in (5, 5, 6)]
+
+
 def test_each_platform_of_the_build_where_the_variant_names_none(spec: Path, build: Callable[..., str]) -> None:
     told = entries(build(spec, "--platform", "linux/amd64,linux/arm64"))
     assert [(item["platform"]["architecture"], item["platform"].get("variant")) for item in told] == [

@@ -23,4 +23,4 @@ COMMANDS = {
 
 @click.group("index", cls=LazyGroup, package=__name__, table=COMMANDS)
 def command() -> None:
-    """Make, change and show indexes of images."""
+    """Make indexes of images, and choose from and check them."""

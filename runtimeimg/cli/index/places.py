@@ -63,8 +63,13 @@ def report(done: WrittenIndex, notes: Iterable[str] = ()) -> None:
         click.echo(message(f"note: {text}"), err=True)
     name = done.written.name
     click.echo(message(f"wrote {name}" if done.changed else f"{name} is unchanged"), err=True)
-    assert done.written.descriptor is not None
-    click.echo(str(done.written.descriptor.digest))
+    found = done.written.descriptor
+    assert found is not None
+    if found.size > MAX_INDEX:
+        click.echo(
+            f"note: it is {found.size} bytes; many registries and engines take {MAX_INDEX} at the most", err=True
+        )
+    click.echo(str(found.digest))
 
 
 def shadows(entries: Sequence[Entry]) -> Iterator[str]:
