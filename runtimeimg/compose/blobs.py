@@ -30,7 +30,7 @@ Take = Callable[[Iterator[bytes]], bool]
 """Reads the pieces of a blob to their end and tells whether a wanted symlink in it may lead to what came before."""
 
 
-_SMALL_PART = 0.5
+_SMALL_PART = 0.9
 """Of a blob that would have to be downloaded: when more is wanted, all of it is downloaded, and kept."""
 
 

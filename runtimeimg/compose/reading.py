@@ -20,12 +20,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, compress
 from pathlib import Path
 from typing import Self
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
-from runtimeimg.compose import sparse
+from runtimeimg.compose import parted, sparse
 from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.spool import Spool, Taken
@@ -35,6 +36,7 @@ from runtimeimg.image.ahead import ahead
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
 from runtimeimg.image.marks import Marker
+from runtimeimg.image.tables import Parts, read_table
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
@@ -69,6 +71,7 @@ class Reader:
     account: Account
     folder: Path | None = None
     tocs: dict[str, Toc] = field(default_factory=dict)
+    _parts: dict[str, Parts] = field(default_factory=dict)
     _contents: dict[str, list[Taken]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _window: bytes = b""
@@ -93,7 +96,11 @@ class Reader:
         for ref in layers:
             if ref.key not in self.tocs and not self._from_cache(ref):
                 missing.setdefault(ref.key, ref)
-        self._each(list(missing.values()), lambda ref, pieces: self._read_whole(ref, keep.get(ref.key), pieces))
+        self._each(
+            list(missing.values()),
+            lambda ref, pieces: self._read_whole(ref, keep.get(ref.key), pieces),
+            lambda ref, _: self._read_table(ref),
+        )
 
     def fetch(self, wanted: Mapping[str, Iterable[int]], layers: Mapping[str, LayerRef]) -> None:
         """Read contents by layer key and index in its table, those that were not taken along before."""
@@ -101,7 +108,9 @@ class Reader:
         self._each(
             [layers[key] for key in missing],
             lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
-            lambda ref, blobs: self._read_spans(ref, missing[ref.key], blobs),
+            lambda ref, blobs: (
+                self._read_spans(ref, missing[ref.key], blobs) or self._read_parts(ref, missing[ref.key], blobs)
+            ),
         )
 
     def _missing(self, key: str, indexes: Iterable[int]) -> bytearray:
@@ -192,6 +201,52 @@ class Reader:
             self._adopt(ref.key, spool)
         return True
 
+    def _read_table(self, ref: LayerRef) -> bool:
+        """Read the table that a layer of a registry carries itself, and tell whether that could be done."""
+        read = parted.table_reader(ref)
+        if read is None:
+            return False
+        try:
+            toc, parts = read_table(ref.layer.descriptor, read, ref.name)
+        except (IntegrityError, InvalidDocumentError, RemoteError, TransientError):
+            return False  # it is a layer as any other, too
+        self.tocs[ref.key], self._parts[ref.key] = toc, parts
+        if self.cache:
+            self.cache.put("parts", ref.encoded, parts.to_bytes())
+            self.cache.put("toc", ref.encoded, toc.to_bytes())
+        return True
+
+    def _parts_of(self, ref: LayerRef) -> Parts | None:
+        """Return where the contents are by the layer's own table, where our table was made of that."""
+        if ref.key not in self._parts and self.cache is not None:
+            data = self.cache.get("parts", ref.encoded)
+            parts = Parts.from_bytes(data) if data is not None else None
+            if parts is not None:
+                self._parts[ref.key] = parts
+        return self._parts.get(ref.key)
+
+    def _read_parts(self, ref: LayerRef, flags: bytearray, blobs: Blobs) -> bool:
+        """Read flagged entries by the layer's own table, and tell whether that could be done."""
+        parts = self._parts_of(ref)
+        indexes = list(compress(range(len(flags)), flags))
+        if parts is None or any(index not in parts.of for index in indexes):
+            return False
+        wanted = [part for index in indexes for part in parts.of[index]]
+        size = sum(end - start for start, end in parted.ranges(wanted))
+        open_range = blobs.open_range(ref, size)
+        if open_range is None:
+            return False
+        with Spool(self.folder) as spool:
+            try:
+                with parted.PartReader(wanted, open_range, ref.name, spool) as reader:
+                    for index in indexes:
+                        spool.take(index, chain.from_iterable(map(reader.read, parts.of[index])))
+            except (IntegrityError, InvalidDocumentError, RemoteError, TransientError):
+                return False
+            self._adopt(ref.key, spool)
+        self.account.add(unpacked_bytes=size)
+        return True
+
     def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
         linked = False
         wants = keep.wants if keep is not None else None
@@ -208,7 +263,7 @@ class Reader:
                 if keep is None or wants is None:
                     continue
                 if entry.kind == FILE and wants(path):
-                    spool.take(builder.count - 1, archive)
+                    spool.take(builder.count - 1, archive.content())
                 elif entry.kind == SYMLINK:
                     linked = keep.follow(path, entry.target) or linked
             self._adopt(ref.key, spool)
@@ -224,11 +279,17 @@ class Reader:
     def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> bool:
         """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more."""
         left = sum(flags)
+        paths = (
+            {index: row[0] for index, row in self.tocs[ref.key].rows() if flags[index]} if self._parts_of(ref) else {}
+        )
         with Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded, made):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:
-                if builder.add(entry) is not None and builder.count <= len(flags) and flags[builder.count - 1]:
-                    spool.take(builder.count - 1, archive)
+                path = builder.add(entry)
+                if path is not None and builder.count <= len(flags) and flags[builder.count - 1]:
+                    if paths and paths[builder.count - 1] != path:
+                        break
+                    spool.take(builder.count - 1, archive.content())
                     left -= 1
                     if not left:
                         break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import compress
 
 from runtimeimg.cache import Cache
@@ -65,7 +65,7 @@ def read_run(
     indexes: array[int],
     open_range: OpenRange,
     name: str,
-    take: Callable[[int, LayerTar], None],
+    take: Callable[[int, Iterable[memoryview]], None],
 ) -> None:
     """Unfold spans and hand the entries of these indexes to `take`.
 
@@ -80,7 +80,7 @@ def read_run(
         for _ in archive:
             if start + archive.start != spans.starts[index]:
                 continue
-            take(index, archive)
+            take(index, archive.content())
             following = next(wanted, None)
             if following is None:
                 return

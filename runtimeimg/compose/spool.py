@@ -7,11 +7,12 @@ import os
 import tempfile
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from runtimeimg.image.layertar import LayerTar, is_hole
+from runtimeimg.image.layertar import is_hole
 from runtimeimg.image.reserving import ReservingFile
 
 _CHUNK = 1 << 20
@@ -45,7 +46,7 @@ class Spool:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as nameless:
             self._raw = ReservingFile(os.dup(nameless.fileno()), "wb")
             self._file = io.BufferedWriter(self._raw, _CHUNK)
-        self._at = 0
+        self.at = 0
         self._indexes, self._ends = array("I"), array("q")
 
     def __enter__(self) -> Self:
@@ -54,18 +55,26 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def take(self, index: int, archive: LayerTar) -> None:
-        """Write the contents of the archive's current entry, which is behind those that were taken before."""
+    def take(self, index: int, content: Iterable[bytes | memoryview]) -> None:
+        """Write the contents of an entry, whose index is greater than those of what was taken before."""
         self._indexes.append(index)
         write = self._file.write
-        for view in archive.content():
+        for view in content:
             if is_hole(view) and len(view) >= _HOLE:
                 self._file.flush()
                 self._raw.skip(len(view))
             else:
                 write(view)
-            self._at += len(view)
-        self._ends.append(self._at)
+            self.at += len(view)
+        self._ends.append(self.at)
+
+    def written(self, offset: int, size: int) -> Iterator[bytes]:
+        """Yield bytes that were written before."""
+        self._file.flush()
+        while size:
+            data = os.pread(self._file.fileno(), min(size, _CHUNK), offset)
+            offset, size = offset + len(data), size - len(data)
+            yield data
 
     def keep(self) -> Taken:
         """Return what was taken, in a file that stays open."""

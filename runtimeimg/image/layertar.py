@@ -64,6 +64,35 @@ class Entry(NamedTuple):
 _new = tuple.__new__  # half the time of calling Entry, which counts at this rate
 
 
+def checked(
+    path: bytes,
+    kind: str,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    mtime: int,
+    target: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+    xattrs: tuple[tuple[bytes, bytes], ...] = (),
+) -> Entry:
+    """Return an entry with names made plain; TarFormatError for values that no Linux file system can hold."""
+    path = clean(path)
+    if kind != FILE:
+        size = 0
+        if kind == HARDLINK:
+            target = clean(target)
+        elif kind == SYMLINK and (not target or len(target) > MAX_PATH):
+            raise TarFormatError("its symlink has an impossible target")
+    if not 0 <= size <= tarheader.MAX_NUMBER:
+        raise TarFormatError(f"its size {size} is not possible")
+    if not 0 <= uid <= tarheader.MAX_ID or not 0 <= gid <= tarheader.MAX_ID:
+        raise TarFormatError(f"its owner {uid}:{gid} is not possible")
+    if xattrs and any(not 0 < len(name) <= MAX_COMPONENT or len(data) > budgets.MAX_XATTR for name, data in xattrs):
+        raise TarFormatError("an extended attribute is longer than Linux allows")
+    return _new(Entry, (path, kind, mode, uid, gid, size, mtime, target, device, xattrs))
+
+
 class LayerTar:
     """The entries of an archive that comes in pieces; iterate once, reading `content` of an entry before the next.
 
@@ -131,10 +160,10 @@ class LayerTar:
         """Yield the contents of a sparse file, its holes written out."""
         at = 0
         for offset, length in fragments:
-            yield from _zeros(offset - at)
+            yield from zeros(offset - at)
             yield from self._data(length)
             at = offset + length
-        yield from _zeros(self._size - at)
+        yield from zeros(self._size - at)
 
     def _entries(self) -> Iterator[Entry]:
         count = 0
@@ -242,20 +271,14 @@ class LayerTar:
         fragments: list[Fragment] | None = None,
     ) -> Entry:
         """Return the entry with names made plain and values within bounds, and set up the reading of its contents."""
-        path = clean(path)
-        stored = size if fragments is None else self._left
+        entry = checked(path, kind, mode, uid, gid, size, mtime, target, device, xattrs)
+        stored = entry[5] if fragments is None else self._left
         if kind != FILE:
-            size = stored = 0
-            if kind == HARDLINK:
-                target = clean(target)
-            elif kind == SYMLINK and (not target or len(target) > MAX_PATH):
-                raise TarFormatError("its symlink has an impossible target")
-        if size < 0 or stored < 0 or size > tarheader.MAX_NUMBER:
+            stored = 0
+        elif stored < 0:
             raise TarFormatError(f"its size {size} is not possible")
-        if not 0 <= uid <= tarheader.MAX_ID or not 0 <= gid <= tarheader.MAX_ID:
-            raise TarFormatError(f"its owner {uid}:{gid} is not possible")
-        self._left, self._padding, self._sparse, self._size = stored, -stored % BLOCK, fragments, size
-        return _new(Entry, (path, kind, mode, uid, gid, size, mtime, target, device, xattrs))
+        self._left, self._padding, self._sparse, self._size = stored, -stored % BLOCK, fragments, entry[5]
+        return entry
 
     def _extended(self, plain: Entry, records: dict[bytes, bytes]) -> tuple[Entry, list[Fragment] | None]:
         """Return the entry with its PAX records applied, and the map of a sparse file."""
@@ -270,8 +293,6 @@ class LayerTar:
         if (value := records.get(b"mtime")) is not None:
             mtime = tarheader.seconds(value)
         xattrs = tuple(sorted((key[len(XATTR) :], data) for key, data in records.items() if key.startswith(XATTR)))
-        if any(not 0 < len(name) <= MAX_COMPONENT or len(data) > budgets.MAX_XATTR for name, data in xattrs):
-            raise TarFormatError("an extended attribute is longer than Linux allows")
         if b"\0" in path or b"\0" in target:
             raise TarFormatError("a name in an extended header holds a NUL")
         fragments = None
@@ -385,12 +406,13 @@ def _places(views: Iterable[memoryview]) -> Iterator[tuple[int, memoryview]]:
 _ZEROS = memoryview(bytes(1 << 16))
 
 
-def is_hole(view: memoryview) -> bool:
+def is_hole(view: bytes | memoryview) -> bool:
     """Tell whether a piece of contents is of a sparse file's hole."""
-    return view.obj is _ZEROS.obj
+    return isinstance(view, memoryview) and view.obj is _ZEROS.obj
 
 
-def _zeros(count: int) -> Iterator[memoryview]:
+def zeros(count: int) -> Iterator[memoryview]:
+    """Yield as many zeros, as `is_hole` knows them."""
     while count > 0:
         yield _ZEROS[:count]
         count -= len(_ZEROS)
