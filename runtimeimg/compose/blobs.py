@@ -67,12 +67,13 @@ class Blobs:
         descriptor, origin = ref.layer.descriptor, ref.layer.origin
         if origin is not None and origin.store == "file":
             return partial(FileRange, Path(origin.place))
-        if self._cache is None or self._folder is None or origin is None or origin.store != "registry":
+        if origin is None or origin.store != "registry":
             return None
-        path = self._folder / f"part-{descriptor.digest.encoded}"
-        if path.exists() or self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
-            self._account.add(cache_hits=1)
-            return partial(FileRange, path)
+        if self._cache is not None and self._folder is not None:
+            path = self._folder / f"part-{descriptor.digest.encoded}"
+            if path.exists() or self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
+                self._account.add(cache_hits=1)
+                return partial(FileRange, path)
         if wanted > descriptor.size * _SMALL_PART or not isinstance(ref.layer, Ranged):
             return None
         return ref.layer.ranges

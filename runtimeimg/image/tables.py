@@ -116,7 +116,7 @@ def read_table(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[Toc,
         if not isinstance(data, dict) or data.get("version") != _CRFS or not isinstance(data.get("entries"), list):
             raise InvalidDocumentError(f"{name}: its table is of a kind that is not known")
         return _Reader(name, end).table(data["entries"], own)
-    except (TarFormatError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+    except (TarFormatError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidDocumentError(f"{name}: its table makes no sense ({error})") from None
 
 
@@ -245,7 +245,7 @@ def _entry(item: dict[str, Any]) -> Entry:
         _seconds(item.get("modtime") or ""),
         _text(item.get("linkName") or "") if kind in (SYMLINK, HARDLINK) else b"",
         (_number(item, "devMajor"), _number(item, "devMinor")),
-        tuple(sorted((_text(key), base64.b64decode(value)) for key, value in xattrs.items())),
+        tuple(sorted((_text(key), base64.b64decode(value, validate=True)) for key, value in xattrs.items())),
     )
 
 
