@@ -24,15 +24,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from runtimeimg import runtimegraph
+from runtimeimg.cli.index import images, picking
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import RuntimeimgError
+from runtimeimg.image import ImageIndex
 from runtimeimg.image.decompress import Unfolded
+from runtimeimg.image.indexes import added, assembled, entries_of, flattened
 from runtimeimg.image.layertar import LayerTar
 from runtimeimg.image.toc import Toc, TocBuilder
 from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import ImageConfig, Index, Location, Manifest, Platform, parse_manifest
-from runtimeimg.plan import resolve
+from runtimeimg.oci.mediatypes import OCI_INDEX
+from runtimeimg.plan import Facts, resolve
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 from runtimeimg.spec import load_spec_text
 from runtimeimg.stores import StoreOptions, open_image
@@ -64,6 +68,13 @@ spec:
     daemons: [[redis-server, --port, "6379"]]
     volumes: [/data]
     stopSignal: SIGTERM
+  variants:
+  - {name: plain}
+  - name: gpu
+    platform: linux/amd64/v3
+    annotations: {a.b/c: "d"}
+    builder: {image: "gpu:1"}
+    runtime: {base: {image: scratch}, env: {A: "$B"}, args: [x], paths: [/x]}
 ---
 """
 BUILD = SPEC.replace(b"runtimeimg.dev/v1", b"shipwright.io/v1alpha1")
@@ -168,7 +179,10 @@ def read_layer(data: bytes) -> None:
 
 
 def read_spec(data: bytes) -> None:
-    resolve(load_spec_text(data).spec)
+    spec = load_spec_text(data).spec
+    resolve(spec)
+    for variant in spec.spec.variants:
+        resolve(spec, Facts(variant=variant.name))
 
 
 def read_config(data: bytes) -> None:
@@ -182,6 +196,24 @@ def read_manifest(data: bytes) -> None:
     _ = (found.layers, found.config) if isinstance(found, Manifest) else found.manifests
     _ = found.annotations
     assert isinstance(found, Manifest | Index)
+
+
+def read_index(data: bytes) -> None:
+    document = parse_manifest(data, OCI_INDEX)
+    assert isinstance(document, Index)
+    found = ImageIndex(index=document, open_manifest=lambda _: found, name="fuzzed")
+    entries = entries_of(found)
+    made = assembled(added(entries, [item.marked(None, {"k": "v"}) for item in entries[:2]]), {"a": "b"}, base=found)
+    assert Index(made.index.raw, made.index.media_type).manifests == made.index.manifests
+    list(flattened(found))
+
+
+def read_entries(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(RuntimeimgError):
+        images.Wanted.parse(text)
+    document = Index(json.dumps(INDEX).encode(), OCI_INDEX)
+    picking.picked(ImageIndex(index=document, open_manifest=lambda _: None, name="x"), text, every=True)  # type: ignore[arg-type,return-value]
 
 
 def read_label(data: bytes) -> None:
@@ -270,6 +302,11 @@ def readers() -> dict[str, tuple[Callable[[bytes], None], list[bytes]]]:
         "zstd": (read_layer, [zstd().compress(LAYER)]),
         "config": (read_config, [json.dumps(CONFIG).encode()]),
         "manifest": (read_manifest, [json.dumps(MANIFEST).encode(), json.dumps(INDEX).encode()]),
+        "index": (read_index, [json.dumps({**INDEX, "manifests": INDEX["manifests"] * 3}).encode()]),
+        "entries": (
+            read_entries,
+            [b'oci:a:b,platform=linux/amd64/v3,"annotation=a=b,c"', b"linux/arm64,sha256:aaaaaa,k=v,1"],
+        ),
         "label": (read_label, labels),
         "auths": (read_auths, [json.dumps(AUTHS).encode()]),
         "conf": (read_conf, [CONF]),

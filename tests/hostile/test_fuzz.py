@@ -13,7 +13,9 @@ from . import bounded, fuzz
 FUZZ = Path(__file__).parent / "fuzz.py"
 
 
-@pytest.mark.parametrize("name", ["spec", "layer", "gzip", "zstd", "config", "manifest", "label", "auths"])
+@pytest.mark.parametrize(
+    "name", ["spec", "layer", "gzip", "zstd", "config", "manifest", "index", "entries", "label", "auths"]
+)
 def test_mutated_inputs_give_errors_of_ours_alone(name, tmp_path):
     done = bounded.run([sys.executable, FUZZ, "--count", 1000, "--only", name, "--seed", 7], cwd=tmp_path)
     assert done.code == 0, done.said
