@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,12 @@ def test_the_usual_platforms_are_those_of_the_kinds_that_are_there(layout: Layou
 
 
 def test_a_matrix_has_an_end(layout: Layout) -> None:
-    where = layout(variants(*((f"linux/amd64/x{number}", {}) for number in range(260))), "many")
+    image = made.image(1, 10, 1)
+    entries = [
+        replace(image.to_manifest().descriptor, platform=Platform.parse(f"linux/amd64/x{number}"))
+        for number in range(260)
+    ]
+    where = layout(ImageIndex(index=Index.of(entries), open_manifest=lambda _: image, name="many"), "many")
     refused = run("index", "matrix", where)
     assert (refused.code, refused.out) == (2, "")
     assert "would have 264 platforms; 256 are allowed" in refused.err
