@@ -13,7 +13,7 @@ from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.spool import Spool
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.image.decompress import Unfolded
-from runtimeimg.image.layertar import zeros
+from runtimeimg.image.holes import zeros
 from runtimeimg.image.spans import ByteSource, OpenRange
 from runtimeimg.image.tables import Part, ReadRange, has_table
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from runtimeimg.image.layertar import is_hole
+from runtimeimg.image.holes import is_hole
 from runtimeimg.image.reserving import ReservingFile
 
 _CHUNK = 1 << 20

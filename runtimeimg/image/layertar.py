@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runtimeimg import budgets
 from runtimeimg.budgets import MAX_COMPONENT, MAX_EXTENSION, MAX_PATH
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image import tarheader
+from runtimeimg.image.holes import zeros
 from runtimeimg.image.tarheader import BLOCK, SPARSE, XATTR, Fragment, TarFormatError, clean, shown
 
 FILE, DIRECTORY, SYMLINK, HARDLINK, CHARACTER, BLOCK_DEVICE, FIFO = "f", "d", "l", "h", "c", "b", "p"
@@ -255,29 +256,16 @@ class LayerTar:
             entry, fragments = self._old_sparse(entry, block)
         return self._checked(*entry, fragments=fragments)
 
-    def _checked(
-        self,
-        path: bytes,
-        kind: str,
-        mode: int,
-        uid: int,
-        gid: int,
-        size: int,
-        mtime: int,
-        target: bytes = b"",
-        device: tuple[int, int] = (0, 0),
-        xattrs: tuple[tuple[bytes, bytes], ...] = (),
-        *,
-        fragments: list[Fragment] | None = None,
-    ) -> Entry:
+    def _checked(self, *values: Any, fragments: list[Fragment] | None = None) -> Entry:
         """Return the entry with names made plain and values within bounds, and set up the reading of its contents."""
-        entry = checked(path, kind, mode, uid, gid, size, mtime, target, device, xattrs)
-        stored = entry[5] if fragments is None else self._left
+        entry = checked(*values)
+        kind, size = entry[1], entry[5]
+        stored = size if fragments is None else self._left
         if kind != FILE:
             stored = 0
         elif stored < 0:
             raise TarFormatError(f"its size {size} is not possible")
-        self._left, self._padding, self._sparse, self._size = stored, -stored % BLOCK, fragments, entry[5]
+        self._left, self._padding, self._sparse, self._size = stored, -stored % BLOCK, fragments, size
         return entry
 
     def _extended(self, plain: Entry, records: dict[bytes, bytes]) -> tuple[Entry, list[Fragment] | None]:
@@ -401,18 +389,3 @@ def _places(views: Iterable[memoryview]) -> Iterator[tuple[int, memoryview]]:
     for view in views:
         yield at, view
         at += len(view)
-
-
-_ZEROS = memoryview(bytes(1 << 16))
-
-
-def is_hole(view: bytes | memoryview) -> bool:
-    """Tell whether a piece of contents is of a sparse file's hole."""
-    return isinstance(view, memoryview) and view.obj is _ZEROS.obj
-
-
-def zeros(count: int) -> Iterator[memoryview]:
-    """Yield as many zeros, as `is_hole` knows them."""
-    while count > 0:
-        yield _ZEROS[:count]
-        count -= len(_ZEROS)
