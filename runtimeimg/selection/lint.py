@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from runtimeimg.findings import Finding, Place, Rule
-from runtimeimg.image.values import REFERENCE_DIGEST
+from runtimeimg.image.values import is_attestation
 from runtimeimg.oci import Descriptor, Index, Platform
 from runtimeimg.oci.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, INDEXES, MANIFESTS, OCI_MANIFEST
 from runtimeimg.selection import lintinside
@@ -54,8 +54,7 @@ class _Entry:
 
     @property
     def is_attestation(self) -> bool:
-        platform = self.descriptor.platform
-        return REFERENCE_DIGEST in self.descriptor.annotations or (platform is not None and platform.os == "unknown")
+        return is_attestation(self.descriptor)
 
     @property
     def is_image(self) -> bool:
@@ -158,7 +157,7 @@ def _spelling(subject: _Subject) -> Iterator[Finding]:
 
 
 def _order(subject: _Subject) -> Iterator[Finding]:
-    """Find entries that an earlier one for the same platform always beats.
+    """Find entries that an earlier one for the same platform beats, always or where nothing speaks against it.
 
     The entries that have an annotation are bits of a number, so that an index of 10,000 is done with at once.
     """
@@ -179,17 +178,20 @@ def _order(subject: _Subject) -> Iterator[Finding]:
             if same is not entry:
                 yield _tied(subject, entry, same, platform)
             elif earlier:
-                better = group[(earlier & -earlier).bit_length() - 1]
-                message = f"is never chosen: {better.label} for {platform} stands before it and has all its annotations"
-                fix = f"put it before {better.label}, or give it an annotation of its own"
-                yield subject.find(rules.NEVER_WINS, entry, "", message, fix)
+                special = group[(earlier & -earlier).bit_length() - 1]
+                message = (
+                    f"is only chosen where something speaks against {special.label}: that stands before it for "
+                    f"{platform} and has all its annotations"
+                )
+                fix = f"put it before {special.label}, or give it an annotation of its own"
+                yield subject.find(rules.SPECIAL_FIRST, entry, "", message, fix)
 
 
 def _tied(subject: _Subject, entry: _Entry, first: _Entry, platform: Platform) -> Finding:
     if entry.descriptor.digest == first.descriptor.digest:
-        return subject.find(rules.TIE, entry, "", f"is listed already, as {first.label}", "remove it")
-    message = f"cannot be told from {first.label}: both are for {platform} with the same annotations"
-    return subject.find(rules.TIE, entry, "", message, "say in an annotation what it is for, or remove it")
+        return subject.find(rules.NEVER_WINS, entry, "", f"is listed already, as {first.label}", "remove it")
+    message = f"is never chosen: {first.label} stands before it, for {platform} too and with the same annotations"
+    return subject.find(rules.NEVER_WINS, entry, "", message, "say in an annotation what it is for, or remove it")
 
 
 def _levels_of_keys(subject: _Subject) -> Iterator[Finding]:

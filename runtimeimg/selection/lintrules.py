@@ -48,24 +48,24 @@ WRONG_SPELLING = Rule(
     good='{"digest": "sha256:...", "annotations": {"com.example.gpu": "a100"}}',
     source="OCI image-spec, descriptor.md, Properties",
 )
-NEVER_WINS = Rule(
+SPECIAL_FIRST = Rule(
     id="INDEX-005",
-    title="Every entry can be chosen by somebody",
+    title="The plain entry stands before the special ones",
     severity=Severity.WARNING,
     explanation="Of entries for one platform that meet the requirements, the one whose annotations weigh most is "
-    "chosen, and of equals the first. An entry is never chosen when one before it has all of its annotations with the "
-    "same values: whatever speaks for the later one speaks for the earlier one as well. So the plain entry stands "
-    "before the special ones: it is also what runtimes get that know nothing of annotations.",
+    "chosen, and of equals the first. An entry behind one that has all of its annotations with the same values, and "
+    "more, is chosen only where something speaks against that one: a requirement, a negative weight. Runtimes that "
+    "know nothing of annotations never take it, and run the special image everywhere.",
     bad='"manifests": [{"platform": amd64, "annotations": {"com.example.gpu": "a100"}}, {"platform": amd64}]',
     good='"manifests": [{"platform": amd64}, {"platform": amd64, "annotations": {"com.example.gpu": "a100"}}]',
     source=f'{_INDEX}, "the first matching entry SHOULD be used"; runtime-annotations proposal',
 )
-TIE = Rule(
+NEVER_WINS = Rule(
     id="INDEX-006",
-    title="Entries for one platform differ in their annotations",
+    title="Every entry can be chosen by somebody",
     severity=Severity.WARNING,
-    explanation="Two entries with the same platform and the same annotations cannot be told apart from the index "
-    "alone. The first always wins, and nobody can prefer the second.",
+    explanation="Two entries with the same platform and the same annotations are a tie, and cannot be told apart from "
+    "the index alone. The first always wins: nobody can prefer the second.",
     bad='"manifests": [{"digest": "sha256:1...", "platform": amd64}, {"digest": "sha256:2...", "platform": amd64}]',
     good='"manifests": [{"digest": "sha256:1...", "platform": amd64}, '
     '{"digest": "sha256:2...", "platform": amd64, "annotations": {"com.example.debug": "true"}}]',
@@ -235,8 +235,8 @@ RULES = (
     RESERVED_KEY,
     KEY_LOOKS_ALIKE,
     WRONG_SPELLING,
+    SPECIAL_FIRST,
     NEVER_WINS,
-    TIE,
     SAME_EVERYWHERE,
     ONLY_AT_INDEX,
     REF_NAME,

@@ -47,7 +47,11 @@ def found(made: Index, insides: Mapping[str, Inside] | None = None, **options: A
     return lint(made, "oci:x:1", insides, **options)
 
 
-ATTESTATION = entry(9, {"os": "unknown", "architecture": "unknown"}, {"vnd.docker.reference.digest": digest(1)})
+ATTESTATION = entry(
+    9,
+    {"os": "unknown", "architecture": "unknown"},
+    {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": digest(1)},
+)
 REF = {"org.opencontainers.image.ref.name": "1"}
 
 # rule: an index that breaks it, where and what is said, an index that does not
@@ -62,9 +66,10 @@ CASES: list[tuple[str, Index, str, str, Index]] = [
      index(entry(1, annotations=GPU), entry(2, annotations={"com.example.gpu": "b"}))),
     ("INDEX-004", index(entry(1), entry(2, annotation=GPU)), "manifests[1].annotation", "has 'annotation'",
      index(entry(1), entry(2, annotations=GPU))),
-    ("INDEX-005", index(entry(1, annotations=GPU), entry(2)), "manifests[1]", "is never chosen: entry 1",
+    ("INDEX-005", index(entry(1, annotations=GPU), entry(2)), "manifests[1]",
+     "is only chosen where something speaks against entry 1",
      index(entry(2), entry(1, annotations=GPU))),
-    ("INDEX-006", index(entry(1), entry(2)), "manifests[1]", "cannot be told from entry 1",
+    ("INDEX-006", index(entry(1), entry(2)), "manifests[1]", "is never chosen: entry 1",
      index(entry(1), entry(2, ARM64))),
     ("INDEX-007", index(entry(1, annotations=GPU), entry(2, ARM64, GPU)), "annotations",
      "has 'com.example.gpu=a100' at each of its 2 images", index(entry(1, annotations=GPU), entry(2, ARM64))),
@@ -206,7 +211,7 @@ _weights = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("12
 
 
 @given(st.lists(_annotations, min_size=1, max_size=6), _weights)
-def test_an_entry_that_is_said_never_to_win_never_does(
+def test_an_entry_that_is_said_to_lose_never_wins_where_nothing_speaks_against_others(
     maps: list[dict[str, str]], weights: dict[tuple[str, str], int]
 ) -> None:
     made = index(*(entry(number, annotations=given) for number, given in enumerate(maps)))
