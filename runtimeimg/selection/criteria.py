@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,7 @@ MAX_RULES = 10_000
 """Preferences, and requirements, of one choice."""
 MAX_KEY = 1024
 """Characters of a key."""
+_COMPARISON = re.compile(r"[=<>!]")
 
 
 class Order(StrEnum):
@@ -132,7 +134,7 @@ def namespace(key: str, known: tuple[str, ...] = ()) -> str:
 
 
 def parse_requirement(text: str) -> Requirement:
-    """Return what `KEY=VALUE`, or `KEY` for any value, requires; see `values.matcher`."""
+    """Return what `KEY=VALUE`, `KEY>=VERSION`, or `KEY` for any value, requires; see `values.matcher`."""
     key, matching = _pair(text, "--require")
     return Requirement(key=key, matcher=matching)
 
@@ -152,12 +154,14 @@ def parse_preference(text: str) -> Preference:
 
 
 def _pair(text: str, option: str) -> tuple[str, Matcher]:
-    key, equals, value = text.partition("=")
+    found = _COMPARISON.search(text)
+    key, value = (text, "*") if found is None else (text[: found.start()], text[found.start() :])
+    value = value[1:] if value.startswith("=") and not value.startswith("==") else value
     if not key or len(key) > MAX_KEY or any(character.isspace() or not character.isprintable() for character in key):
         raise UsageError(
             f"{option} {text[:100]!r} names no annotation", hint="write key=value, for example com.example.gpu=model-1"
         )
     try:
-        return key, matcher(value if equals else "*")
+        return key, matcher(value)
     except UsageError as error:
         raise UsageError(f"{option} {key}: {error.message}", hint=error.hint) from None

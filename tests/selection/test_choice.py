@@ -192,6 +192,10 @@ def test_namespaces(key: str, space: str) -> None:
         ("a.b=*:7", Present(), 7),
         ("a.b=>=12.2,<13:7", VersionRange.parse(">=12.2,<13"), 7),
         ("a.b=", Exact(("",)), 1),
+        ("a.b>=12.2,<13:7", VersionRange.parse(">=12.2,<13"), 7),
+        ("a.b!=1", VersionRange.parse("!=1"), 1),
+        ("a.b==1.2", VersionRange.parse("==1.2"), 1),
+        ("a.b=x=y", Exact(("x=y",)), 1),
     ],
 )
 def test_preferences_of_the_command_line(text: str, matcher: object, weight: int) -> None:
@@ -201,7 +205,7 @@ def test_preferences_of_the_command_line(text: str, matcher: object, weight: int
 @pytest.mark.parametrize(
     "text",
     ["", "=b", "a b=c", "a\n=b", "a=[", "a=>=x", "a=>=1,,<2", "a=b:9999999", "a=b:" + "9" * 5000, "a=" + "*a" * 200,
-     "a=" + ">=1," * 100 + ">1", "k" * 2000 + "=v", "a=[z-a]", "a=<", "a=>=", "a\u202e=1"],
+     "a=" + ">=1," * 100 + ">1", "k" * 2000 + "=v", "a=[z-a]", "a=<", "a=>=", "a<", "a==x", ">=1", "a\u202e=1"],
 )  # fmt: skip
 def test_bad_preferences_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
