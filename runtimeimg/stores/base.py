@@ -59,6 +59,10 @@ class Written:
     image_id: str | None = None
 
 
+def unasked() -> None:
+    """Let a name move."""
+
+
 class Source(Protocol):
     """A place an image is read from."""
 
@@ -80,5 +84,8 @@ class Destination(Protocol):
     def check(self) -> None:
         """Raise now what `write` would raise for want of a place or a permission; nothing is left behind."""
 
-    def write(self, image: Image | ImageIndex) -> Written:
-        """Write all blobs, then the manifests, and last the name: an error on the way leaves the old name as it was."""
+    def write(self, image: Image | ImageIndex, confirm: Callable[[], None] = unasked) -> Written:
+        """Write all blobs, then the manifests, and last the name: an error on the way leaves the old name as it was.
+
+        `confirm` is called right before the name moves, with the lock held where there is one; it may raise.
+        """

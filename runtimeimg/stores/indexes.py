@@ -42,11 +42,14 @@ def write_index(
     require_index_place(destination)
     target = open_destination(destination, options)
     current = _current(destination, options)
-    if expected is not None and current != expected:
-        raise TransientError(f"'{destination}' was changed by somebody else meanwhile", hint="try again")
     if current == made.index.digest:
         return WrittenIndex(written=Written(name=target.name, descriptor=made.index.descriptor), changed=False)
-    return WrittenIndex(written=target.write(made), changed=True)
+
+    def confirm() -> None:
+        if expected is not None and _current(destination, options) != expected:
+            raise TransientError(f"'{destination}' was changed by somebody else meanwhile", hint="try again")
+
+    return WrittenIndex(written=target.write(made, confirm), changed=True)
 
 
 def _current(location: Location, options: StoreOptions) -> Digest | None:

@@ -1,9 +1,14 @@
 """Indexes in a real registry: what is sent, what is not, and what happens when two change one at once."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from runtimeimg.errors import TransientError
+from runtimeimg.image.indexes import assembled, entries_of, entry_of
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_index
 from runtimeimg.stores.indexes import write_index
@@ -61,15 +66,40 @@ def test_a_bare_name_is_the_registry_s(own_registry: str, repository: str) -> No
     assert "linux/amd64" in done("index", "show", f"{own_registry}/{repository}:1")
 
 
+def test_many_who_add_to_one_index_at_once_lose_nothing(tmp_path: Path) -> None:
+    where = Location.parse(f"oci:{tmp_path / 'layout'}:1")
+    made.write(str(where), made.index(image(0), attested=False))
+    written: list[int] = []
+
+    def add(seed: int) -> None:
+        for _ in range(100):
+            found = open_index(where, StoreOptions())
+            new = entry_of(image(seed)).marked(None, {"n": str(seed)})
+            changed = assembled([*entries_of(found), new], {}, base=found)
+            with contextlib.suppress(TransientError):
+                write_index(changed, where, StoreOptions(), expected=found.index.digest)
+                written.append(seed)
+                return
+
+    threads = [threading.Thread(target=add, args=(seed,)) for seed in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    told = [entry.annotations.get("n") for entry in open_index(where, StoreOptions()).index.manifests]
+    assert told == [None, *map(str, written)]
+    assert len(written) == 8
+
+
 def test_what_somebody_else_changed_meanwhile_is_not_lost(own_registry: str, repository: str) -> None:
     where = f"docker://{own_registry}/{repository}:1"
     first, second = made.index(image(1), attested=False), made.index(image(2), attested=False)
     made.write(where, first)
     found = open_index(Location.parse(where), StoreOptions())
     made.write(where, second)
-    with pytest.raises(Exception, match="was changed by somebody else meanwhile") as caught:
-        write_index(first, Location.parse(where), StoreOptions(), expected=found.index.digest)
-    assert caught.value.exit_code == 75  # type: ignore[attr-defined]
+    third = made.index(image(3), attested=False)
+    with pytest.raises(TransientError, match="was changed by somebody else meanwhile"):
+        write_index(third, Location.parse(where), StoreOptions(), expected=found.index.digest)
     assert open_index(Location.parse(where), StoreOptions()).index.digest == second.index.digest
 
 

@@ -7,7 +7,7 @@ headers hold nothing of the machine or the moment: the same image gives the same
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.documents import dump_json
 from runtimeimg.stores.archive.docker import loadable, open_docker_archive
 from runtimeimg.stores.archive.index import TarIndex
-from runtimeimg.stores.base import StoreOptions, Written
+from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import Blob, Contents, contents
 from runtimeimg.stores.files import atomic_file, require_folder
 from runtimeimg.stores.layout import files, named_entry, open_entry, parse_index
@@ -92,18 +92,18 @@ class ArchiveDestination:
         """Ask for the folder of the file."""
         require_folder(self._path, f"archive '{self._path}'")
 
-    def write(self, image: Image | ImageIndex) -> Written:
+    def write(self, image: Image | ImageIndex, confirm: Callable[[], None] = unasked) -> Written:
         """Write the archive beside its place, then put it there.
 
         An index goes whole into an oci-archive; of one that goes into a docker-archive, which has no such thing, the
         image for this machine is taken, its zstd layers unpacked.
         """
         if not self._docker:
-            return self._write(image)
+            return self._write(image, confirm)
         with loadable(choose_platform(image, None), self._options.environ.get("TMPDIR")) as plain:
-            return self._write(plain)
+            return self._write(plain, confirm)
 
-    def _write(self, image: Image | ImageIndex) -> Written:
+    def _write(self, image: Image | ImageIndex, confirm: Callable[[], None]) -> Written:
         parts = contents(image)
         with atomic_file(self._path) as pending:
             for name, item in _files(parts, image, self._location.tag, self._tags if self._docker else None):
@@ -115,6 +115,7 @@ class ArchiveDestination:
             # Two empty blocks end an archive; tar programs want it to be of whole records as well.
             pending.file.write(bytes(2 * _BLOCK))
             pending.file.write(bytes(-pending.file.tell() % tarfile.RECORDSIZE))
+            confirm()
             pending.commit()
         return Written(name=self.name, descriptor=parts.top.descriptor)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from runtimeimg.image import Image, ImageIndex, Layer, Origin, choose_platform
 from runtimeimg.image.values import image_entries
 from runtimeimg.oci import Digest, ImageConfig, Location, Platform
 from runtimeimg.oci.mediatypes import DOCKER_CONFIG
-from runtimeimg.stores.base import StoreOptions, Written
+from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import require_whole
 from runtimeimg.stores.engine import Engine, quoted
 from runtimeimg.stores.engine import config as engineconfig
@@ -149,7 +149,7 @@ class DaemonDestination:
         """Ask whether the Engine answers."""
         Engine.connect(self._options).close()
 
-    def write(self, image: Image | ImageIndex) -> Written:
+    def write(self, image: Image | ImageIndex, confirm: Callable[[], None] = unasked) -> Written:
         """Put the image into the Engine under the name.
 
         The containerd image store takes an index whole; of one, any other gets the image for this machine's platform.
@@ -157,6 +157,7 @@ class DaemonDestination:
         with Engine.connect(self._options) as engine, contextlib.ExitStack() as stack:
             if not stack.enter_context(remains.lock(self._lock(engine), seconds=_TURN)):
                 engine.options.progress.line(f"another process has been writing '{self._tag}' for {_TURN:.0f} seconds")
+            confirm()
             note = new_note(engine, f"writing of '{self._tag}'")
             # What lost its name is swept: at once, or where a build may be at work with it, by the last of these.
             stack.callback(sweep_quietly, engine)

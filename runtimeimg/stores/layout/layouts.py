@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from runtimeimg.oci import Descriptor, Index, Location, Reference
 from runtimeimg.oci.documents import declared_type
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
 from runtimeimg.remains import held
-from runtimeimg.stores.base import StoreOptions, Written
+from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import Blob, contents
 from runtimeimg.stores.files import require_folder
 from runtimeimg.stores.layout import files
@@ -91,7 +91,7 @@ class LayoutDestination:
         there = next(path for path in (self._root, *self._root.absolute().parents) if path.exists())
         require_folder(there / "oci-layout", f"layout '{self._root}'")
 
-    def write(self, image: Image | ImageIndex) -> Written:
+    def write(self, image: Image | ImageIndex, confirm: Callable[[], None] = unasked) -> Written:
         """Write all blobs, then `index.json`: until then the layout says what it said before."""
         parts = contents(image, self._is_here)
         kept = f"blobs in layout '{self._root}' that no name refers to; the next image written there takes them up"
@@ -104,6 +104,7 @@ class LayoutDestination:
             files.sync_blobs(self._root)
             entry = named_entry(parts.top.descriptor, image, self._location.tag)
             with files.locked(self._root, self._options.progress.line):
+                confirm()
                 index = read_index(self._root)
                 files.replace_index(self._root, with_entry(index, entry))
         return Written(name=self.name, descriptor=parts.top.descriptor)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from runtimeimg.errors import RuntimeimgError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Reference
 from runtimeimg.remains import held
-from runtimeimg.stores.base import StoreOptions, Written
+from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import Blob, contents
 from runtimeimg.stores.opening import BytesBlob
 from runtimeimg.stores.parallel import for_each
@@ -50,7 +51,7 @@ class RegistryDestination:
             cancel = replace(request, method="DELETE", url=session, ok=(200, 202, 204, 404, 405), headers={})
             drain(self._client.attempt(cancel))
 
-    def write(self, image: Image | ImageIndex) -> Written:
+    def write(self, image: Image | ImageIndex, confirm: Callable[[], None] = unasked) -> Written:
         """Write what is missing, then the manifests by digest, and when all that is confirmed, the tag."""
         place = Origin(store="registry", place=f"{self._client.registry}/{self._repository}")
         parts = contents(image, lambda origin: origin == place)
@@ -64,6 +65,7 @@ class RegistryDestination:
             for_each(parts.blobs, self._write_blob)
             for manifest in (*parts.children, parts.top):
                 self._put_manifest(manifest, manifest.descriptor.digest)
+            confirm()
             if self._reference.tag is not None:
                 self._put_manifest(parts.top, self._reference.tag)
         return Written(name=self.name, descriptor=parts.top.descriptor)
