@@ -1,5 +1,6 @@
 """Many images on many hosts, the matrix, and what changes from one set of hosts to another."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from runtimeimg.selection.nvidia import NvidiaFacts
 from runtimeimg.selection.platforms import PlatformOrder
 from runtimeimg.selection.values import Exact
 from tests.indexes.command import done, run
-from tests.selection.test_select import digests, variants
+from tests.selection.test_select import digests, variants, with_config
 from tests.stores import made
 
 platforms = st.sampled_from(["linux/amd64", "linux/amd64/v3", "linux/arm64", "linux/386"])
@@ -250,3 +251,41 @@ def test_a_matrix_has_an_end(layout: Layout) -> None:
     assert (refused.code, refused.out) == (2, "")
     assert "would have 264 platforms; 256 are allowed" in refused.err
     assert run("index", "matrix", where, "--platform", "linux/amd64").code == 0
+
+
+def test_what_images_require_of_cards_is_checked_when_asked_for(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = {"Env": ["NVIDIA_REQUIRE_CUDA=cuda>=12.2", "PATH=/bin"]}
+    images = [with_config(made.image(1, 10, 1), config=needs), made.image(2, 10, 1)]
+    entries = [replace(image.to_manifest().descriptor, platform=image.platform) for image in images]
+    children = {image.to_manifest().digest: image for image in images}
+    index = ImageIndex(index=Index.of(entries), open_manifest=lambda entry: children[entry.digest], name="cards")
+    where = layout(index, "cards")
+    hosts = written(tmp_path / "hosts", a=CARD, b=OLD_CARD, c=PLAIN)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{where}\n".encode())))
+    outcome = run("index", "check", "--images", "-", "--host", hosts, "--look-inside", "--format", "json")
+    assert outcome.code == 0, outcome.err
+    (told,) = json.loads(outcome.out)["images"]
+    assert [(part["hosts"], part["runs"]["digest"]) for part in told["outcomes"]] == [
+        (["a"], str(entries[0].digest)),
+        (["b", "c"], str(entries[1].digest)),
+    ]
+    plain = json.loads(done("index", "check", where, "--host", hosts, "--format", "json"))["images"][0]
+    assert [part["hosts"] for part in plain["outcomes"]] == [["a", "b", "c"]]
+
+
+def test_what_is_asked_for_counts_for_all_hosts(layout: Layout, tmp_path: Path) -> None:
+    index = variants(("linux/amd64", {}), ("linux/amd64", {"a.x": "1"}), ("linux/amd64", {"a.y": "1"}))
+    where = layout(index, "wishes")
+    hosts = written(tmp_path / "hosts", a=PLAIN, b="platform: linux/amd64/v3")
+    file = tmp_path / "preferences.yaml"
+    file.write_text("order: lexicographic\nprefer: [{key: a.y, value: 1}, {key: a.x, value: 1, weight: 9}]")
+    for options, entry in (
+        (("--preferences", file), 3),
+        (("--preferences", file, "--order", "sum"), 2),
+        (("--preferences", file, "--require", "a.x"), 2),
+        (("--as", "podman", "--prefer", "a.x:-1"), 1),
+    ):
+        (told,) = json.loads(done("index", "check", where, "--host", hosts, *options, "--format", "json"))["images"]
+        assert [(part["hosts"], part["runs"]["entry"]) for part in told["outcomes"]] == [(["a", "b"], entry)]
