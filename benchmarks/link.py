@@ -13,8 +13,11 @@ import argparse
 import asyncio
 import contextlib
 import json
+import subprocess
 import sys
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 CHUNK = 16 << 10
 BURST = 0.02  # seconds of the bandwidth that may be saved up: timers are late on a busy machine
@@ -81,6 +84,35 @@ class Link:
     def moved(self) -> dict[str, int]:
         """Bytes that went through so far."""
         return {"down": self.down.moved, "up": self.up.moved}
+
+
+class Running:
+    """The link as a process of its own, for as long as the context lasts."""
+
+    def __init__(self, server: str, mbit: float, round_trip: float) -> None:
+        command = [sys.executable, __file__, server, "--mbit", str(mbit), "--round-trip", str(round_trip)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.mbit = mbit
+
+    def __enter__(self) -> Self:
+        self.address = self.line()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.process.communicate(timeout=60)
+
+    def line(self) -> str:
+        """Return the next line that the proxy says."""
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def moved(self) -> tuple[int, int]:
+        """Return the bytes that went down and up so far."""
+        assert self.process.stdin
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        found = json.loads(self.line())
+        return found["down"], found["up"]
 
 
 async def deliver(arriving: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
+
+from scenes import REGISTRY, Scene
 
 ROOT = Path(__file__).parent.parent
 BRIDGE = "rtimgbench0"
@@ -28,22 +31,26 @@ class Sample:
     seconds: float
     peak_mib: float
     moved: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What is built: tags of the builder image and base in the benchmark's repositories, and what is copied."""
-
-    builder: str = "1"
-    base: str = "1"
-    directories: str = "/app"
+    """As the tool says."""
+    down: int = 0
+    """Bytes that the slow link carried from the registry."""
+    up: int = 0
 
 
 class Tool:
     """A tool with a folder for its state; a context, so that what it starts is stopped."""
 
-    def __init__(self, folder: Path) -> None:
+    programs: ClassVar[Sequence[str]] = ()
+    daemon: subprocess.Popen[bytes] | None = None
+
+    def __init__(self, folder: Path, registry: str = REGISTRY) -> None:
         self.folder = folder
+        self.registry = registry
+
+    @classmethod
+    def missing(cls) -> list[str]:
+        """Return what the tool needs and does not find: programs, or variables that name them."""
+        return [name for name in cls.programs if not shutil.which(name)]
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +66,8 @@ class Tool:
         began = time.perf_counter()
         peaks = [finished(command, environment) for command in commands]
         seconds = time.perf_counter() - began
-        peaks += [resident(pid) for pid in descendants(os.getpid())]
+        if self.daemon:
+            peaks += [resident(pid) for pid in (self.daemon.pid, *descendants(self.daemon.pid))]
         return Sample(seconds=seconds, peak_mib=max(peaks), moved=self.moved())
 
     def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
@@ -77,9 +85,10 @@ class Tool:
     def spec(self, scene: Scene) -> Path:
         """The spec of a scene."""
         text = (ROOT / "benchmarks" / "build.yaml").read_text()
-        text = text.replace("builder:1", f"builder:{scene.builder}").replace("base:1", f"base:{scene.base}")
+        for name, image in (("builder:1", scene.builder), ("base:1", scene.base)):
+            text = text.replace(f"{REGISTRY}/benchmark/{name}", f"{self.registry}/benchmark/{image}")
         path = self.folder / "build.yaml"
-        path.write_text(text.replace("directories: [/app]", f"directories: [{scene.directories}]"))
+        path.write_text(text.replace("directories: [/app]", f"directories: [{', '.join(scene.directories)}]"))
         return path
 
     def context(self, scene: Scene) -> Path:
@@ -115,6 +124,7 @@ class Native(Tool):
 class Docker(Tool):
     """The classic builder of an Engine of its own."""
 
+    programs = ("dockerd", "/usr/bin/docker", "ip")
     buildkit = "0"
 
     def __enter__(self) -> Self:
@@ -135,8 +145,9 @@ class Docker(Tool):
         sys.exit("a second Docker Engine does not start")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.daemon.terminate()
-        self.daemon.wait(60)
+        if self.daemon:
+            self.daemon.terminate()
+            self.daemon.wait(60)
         subprocess.run(["ip", "link", "delete", BRIDGE], check=True)
         unmount_below(self.folder)
 
@@ -165,15 +176,15 @@ class BuildKitDaemon(Tool):
     output = "push=true"
     link = False
 
-    @staticmethod
-    def is_there() -> bool:
-        """Tell whether the programs are named."""
-        return all(os.environ.get(name) for name in ("BUILDKITD", "BUILDCTL"))
+    @classmethod
+    def missing(cls) -> list[str]:
+        """Return the variables that name no program."""
+        return [name for name in ("BUILDKITD", "BUILDCTL") if not shutil.which(os.environ.get(name, ""))]
 
     def __enter__(self) -> Self:
         self.socket = f"unix://{self.folder}/buildkitd.sock"
         config = self.folder / "buildkitd.toml"
-        config.write_text('[registry."127.0.0.1:5000"]\n  http = true\n[worker.containerd]\n  enabled = false\n')
+        config.write_text(f'[registry."{self.registry}"]\n  http = true\n[worker.containerd]\n  enabled = false\n')
         command = [os.environ["BUILDKITD"], "--addr", self.socket, "--root", str(self.folder / "root")]
         command += ["--config", str(config), "--oci-worker-net", "host"]
         self.daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -186,8 +197,9 @@ class BuildKitDaemon(Tool):
         sys.exit("buildkitd does not start")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.daemon.terminate()
-        self.daemon.wait(60)
+        if self.daemon:
+            self.daemon.terminate()
+            self.daemon.wait(60)
         unmount_below(self.folder)
 
     def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
@@ -212,6 +224,8 @@ class BuildKitLink(BuildKitDaemon):
 class Buildah(Tool):
     """buildah, with a storage of its own."""
 
+    programs = ("buildah",)
+
     def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
         """Build and push."""
         context = str(self.context(scene))
@@ -232,6 +246,16 @@ class Buildah(Tool):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         unmount_below(self.folder)
+
+
+TOOLS: Mapping[str, type[Tool]] = {
+    "native": Native,
+    "docker": Docker,
+    "buildkit": BuildKit,
+    "buildkitd": BuildKitDaemon,
+    "buildkitd-link": BuildKitLink,
+    "buildah": Buildah,
+}
 
 
 def unmount_below(folder: Path) -> None:
