@@ -56,21 +56,10 @@ class BuildahBuilder:
 
 @contextlib.contextmanager
 def _build(request: BuildRequest) -> Iterator[Image]:
-    with (
-        remains.folder(request.stores.environ.get("TMPDIR")) as folder,
-        _storage(request, folder) as buildah,
-    ):
-        refuse_twice_read(request)
-        for location in named_images(request):
-            with named(request.plan.role(location), location):
-                _fetch(buildah, location, request)
-        argv = [*buildah, "bud", "--format", "oci", "--identity-label=false"]
-        argv += ["--pull=false", "--no-cache", "--force-rm"]
-        argv += ["--iidfile", str(folder / "id"), *build_arguments(request)]
-        with context_file(request) as file:
-            run_build(request, [*argv, "--file", context.DOCKERFILE, "-"], file, request.stores.environ)
-        image_id = (folder / "id").read_text().strip()
-        _checked([*buildah, "push", "--quiet", image_id, f"oci:{folder / 'layout'}:{_TAG}"], request.stores)
+    with remains.folder(request.stores.environ.get("TMPDIR")) as folder:
+        # Other builds, of this process too, wait for the storage no longer than it is at work.
+        with _storage(request, folder) as buildah:
+            _build_and_push(request, buildah, folder)
         location = Location(transport="oci", path=str(folder / "layout"), tag=_TAG)
         image = LayoutSource(location, request.stores).open()
         if not isinstance(image, Image):
@@ -78,6 +67,21 @@ def _build(request: BuildRequest) -> Iterator[Image]:
         require_shell(image, request)
         _refuse_file_to_work_in(image, request)
         yield image
+
+
+def _build_and_push(request: BuildRequest, buildah: list[str], folder: Path) -> None:
+    """Build the image and write it into the layout in `folder`."""
+    refuse_twice_read(request)
+    for location in named_images(request):
+        with named(request.plan.role(location), location):
+            _fetch(buildah, location, request)
+    argv = [*buildah, "bud", "--format", "oci", "--identity-label=false"]
+    argv += ["--pull=false", "--no-cache", "--force-rm"]
+    argv += ["--iidfile", str(folder / "id"), *build_arguments(request)]
+    with context_file(request) as file:
+        run_build(request, [*argv, "--file", context.DOCKERFILE, "-"], file, request.stores.environ)
+    image_id = (folder / "id").read_text().strip()
+    _checked([*buildah, "push", "--quiet", image_id, f"oci:{folder / 'layout'}:{_TAG}"], request.stores)
 
 
 def _refuse_file_to_work_in(image: Image, request: BuildRequest) -> None:

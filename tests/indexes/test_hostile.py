@@ -12,6 +12,7 @@ import pytest
 
 from runtimeimg.oci.mediatypes import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from tests.indexes.command import Outcome, done, run
+from tests.stores.misbehaving import FaultyRegistry, Status
 
 DIGEST = "sha256:" + "a" * 64
 ENTRY: dict[str, Any] = {
@@ -288,3 +289,32 @@ def test_many_entries_are_edited_in_a_moment(layout: Layout) -> None:
     assert (
         len(json.loads(done("index", "show", where, "--format", "json", "--max-size", 8 << 20))["manifests"]) == 9_999
     )
+
+
+ANSWERS: dict[str, tuple[Status, str, int]] = {
+    "5 MiB": (Status(code=200, body=index(ENTRY, annotations={"a": "x" * (5 << 20)})), "4194304 are allowed", 2),
+    "9 MiB": (Status(code=200, body=index(ENTRY, annotations={"a": "x" * (9 << 20)})), "more than 8388608 bytes", 5),
+    "a page": (Status(code=200, body=b"<html>log in</html>"), "page", 5),
+    "nothing": (Status(code=200, body=b""), "no manifest", 5),
+    "another type than it says": (
+        Status(code=200, headers={"Content-Type": OCI_MANIFEST}, body=index(ENTRY)),
+        "was given as",
+        2,
+    ),
+    "another digest than it says": (
+        Status(code=200, headers={"Docker-Content-Digest": DIGEST}, body=index(ENTRY)),
+        "has the digest",
+        5,
+    ),
+}
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize(("answer", "said", "code"), ANSWERS.values(), ids=ANSWERS)
+def test_a_registry_that_answers_with_something_else(answer: Status, said: str, code: int, own_registry: str) -> None:
+    with FaultyRegistry(own_registry) as registry:
+        registry.rule("GET", "/manifests/", answer, times=9)
+        outcome = refused("index", "show", f"{registry.address}/hostile:1", "--retry-time", 0)
+        assert said in outcome.err
+        assert outcome.code == code
+        assert not [item for item in registry.log if "/blobs/" in item.path]

@@ -247,3 +247,21 @@ def test_a_step_does_not_build_variants(tmp_path: Path) -> None:
     inputs = Inputs(spec_text=SPEC, output_image="web:1")
     with pytest.raises(UsageError, match="a step makes one image, not an index of variants"):
         prepare(inputs, StoreOptions(), scratch=tmp_path)
+
+
+@pytest.mark.engine
+@pytest.mark.buildah
+@pytest.mark.parametrize("builder", ["docker", "buildah"])
+def test_builders_that_know_no_levels_build_them(builder: str, tmp_path: Path) -> None:
+    path = tmp_path / "build.yaml"
+    head = re.sub(r"  builder:.*\n", "", SPEC.partition("  variants:")[0])
+    head = re.sub(r'"oci:.*?"', "scratch", head).replace("[/plain:", "[$(workspace)/build.yaml:")
+    path.write_text(f"{head}  variants:\n  - {{name: plain}}\n  - {{name: fast, platform: linux/amd64/v3}}\n")
+    where = f"oci:{tmp_path / 'out'}:1"
+    done("build", "--builder", builder, "--progress", "quiet", "-o", where, path)
+    plain, fast = entries(where)
+    assert "variant" not in plain["platform"]
+    assert fast["platform"]["variant"] == "v3"
+    first, second = children(where)
+    assert [item.config.data.get("variant") for item in (first, second)] == [None, "v3"]
+    assert first.config.strings("Entrypoint") == ("/app/run",)
