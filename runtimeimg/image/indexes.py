@@ -53,6 +53,13 @@ def entry_of(item: Image | ImageIndex, origin: Origin | None = None) -> Entry:
     return Entry(descriptor=replace(manifest.descriptor, platform=_platform(item)), open=lambda: whole, origin=origin)
 
 
+def told_closer(own: Platform, said: Platform, name: str) -> Platform:
+    """Return `own` with what `said` tells beyond it; UsageError where that is another machine than `name` is for."""
+    if (own.os, own.architecture) != (said.os, said.architecture):
+        raise UsageError(f"image '{name}' is for {own}, not for {said}")
+    return own.closer(said)
+
+
 def _platform(image: Image) -> Platform:
     """Return the platform of an image's config; InvalidDocumentError for none that a runtime would look for."""
     try:

@@ -234,6 +234,10 @@ def test_annotating_leaves_the_images_as_they_are(four: str) -> None:
     done("index", "annotate", four, "--entry", "1", "--platform", "linux/amd64/v2")
     assert shown(four)[0]["platform"]["variant"] == "v2"
     assert "is unchanged" in run("index", "annotate", four, "org.example.release=7").err
+    done("index", "annotate", four, "--entry", "1", "--platform", "linux/amd64")
+    assert "variant" not in shown(four)[0]["platform"]
+    refused = run("index", "annotate", four, "--entry", "1", "--platform", "linux/arm64")
+    assert (refused.code, "is for linux/amd64, not for linux/arm64" in refused.err) == (2, True)
 
 
 def test_the_other_spelling_is_written_as_the_specification_has_it(layout: str) -> None:

@@ -16,6 +16,7 @@ from runtimeimg.errors import UsageError
 if TYPE_CHECKING:
     from runtimeimg.image import ImageIndex
     from runtimeimg.image.indexes import Entry
+    from runtimeimg.oci import Platform
     from runtimeimg.stores import StoreOptions
 
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("annotations", metavar="[K=V]...", nargs=-1)
 @click.option("--entry", "entries", multiple=True, metavar="ENTRY", help="Entry to annotate; may be given often.")
 @click.option("--remove", "keys", multiple=True, metavar="K", help="Annotation to remove; may be given often.")
-@click.option("--platform", metavar="P", help="Platform that the entry is to tell.")
+@click.option("--platform", metavar="P", help="Platform that the entry is to tell; it must fit the image.")
 @all_option
 @output_option
 @max_size_option
@@ -58,8 +59,8 @@ def command(
 
     def changed(entry: Entry) -> Entry:
         kept = annotated(entry.descriptor.annotations, new, keys)
-        descriptor = replace(entry.descriptor, annotations=kept, platform=told or entry.descriptor.platform)
-        return replace(entry, descriptor=descriptor)
+        platform = entry.descriptor.platform if told is None else _told(entry, told)
+        return replace(entry, descriptor=replace(entry.descriptor, annotations=kept, platform=platform))
 
     def work(found: ImageIndex) -> ImageIndex:
         if not entries:
@@ -70,6 +71,15 @@ def command(
         return assembled(made, found.index.annotations, base=found)
 
     report(change(index, output, max_size, stores(), work), notes)
+
+
+def _told(entry: Entry, platform: Platform) -> Platform:
+    """Return what the image's config tells, with what `platform` tells beyond it."""
+    from runtimeimg.image import Image
+    from runtimeimg.image.indexes import told_closer
+
+    image = entry.open()
+    return told_closer(image.platform, platform, image.name) if isinstance(image, Image) else platform
 
 
 def annotated(old: Mapping[str, str], new: Mapping[str, str], gone: Sequence[str]) -> dict[str, str]:

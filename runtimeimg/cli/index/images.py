@@ -151,9 +151,8 @@ def _fits(own: Platform, said: Platform) -> bool:
 
 def _as(entry: Entry, wanted: Wanted) -> Entry:
     """Return the entry with what was said of it; a platform may be told more closely than the image tells it."""
+    from runtimeimg.image.indexes import told_closer
+
     own, said = entry.descriptor.platform, wanted.platform
-    if own is None or said is None:
-        return entry.marked(said, wanted.annotations)
-    if (own.os, own.architecture) != (said.os, said.architecture):
-        raise UsageError(f"image '{wanted.location}' is for {own}, not for {said}")
-    return entry.marked(own.closer(said), wanted.annotations)
+    told = told_closer(own, said, str(wanted.location)) if own is not None and said is not None else said
+    return entry.marked(told, wanted.annotations)
