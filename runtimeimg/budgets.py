@@ -39,7 +39,7 @@ FREE_ENTRIES, BYTES_OF_ENTRY = 100_000, 4
 MAX_ROWS = 4_000_000
 """Entries of all layers of an image together."""
 MAX_NODES = 1_000_000
-"""Files and folders that are wanted of an image; they are in memory, at about 0.4 KiB each."""
+"""Files and folders that are wanted of an image; they are in memory, at about 0.2 KiB each."""
 FREE_FOLDERS, FOLDERS_OF_ENTRY = 65_536, 4
 """Folders that no layer describes but paths go through, and how many more for each entry."""
 MAX_PATH, MAX_COMPONENT, MAX_DEPTH = 4096, 255, 256

@@ -207,8 +207,12 @@ class _Composition:
         for step, (copy, number) in enumerate(zip(self._plan.copies, self._inputs.numbers, strict=True), start=1):
             with self._located(copy.origin):
                 owner = self._owner(copy.chown, target)
-                found = self._inputs.sources[number - 1].find(copy.source)
-                brought.append(target.copy(step, found, copy.destination, owner))
+                source = self._inputs.sources[number - 1]
+                found = source.find(copy.source)
+                last = len(found) == 1 and number not in self._inputs.numbers[step:]
+                brought.append(target.copy(step, found, copy.destination, owner, use_up=last))
+                if last:
+                    source.forget()
         if self._plan.work_dir is not None:
             with self._located("spec.runtime.workDir"):
                 if not target.has_folder(self._plan.work_dir):

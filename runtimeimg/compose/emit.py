@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runtimeimg.compose.grouping import Grouping
-from runtimeimg.compose.nodes import Inode, Node, owned
+from runtimeimg.compose.nodes import Inode, Name, owned
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
@@ -27,7 +27,7 @@ class Item(NamedTuple):
 
 
 def items(
-    root: Node, grouping: Grouping, number: int, *, latest: int | None, made: Callable[[], int]
+    root: Name, grouping: Grouping, number: int, *, latest: int | None, made: Callable[[], int]
 ) -> Iterator[Item]:
     """Yield a layer's entries in their order; the root itself is not told.
 
@@ -50,7 +50,7 @@ def items(
             yield Item(Entry(path, kind, mode, uid, gid, inode.size, mtime, target, device, xattrs), inode)
 
 
-def latest_time(root: Node, grouping: Grouping, number: int, otherwise: int) -> int:
+def latest_time(root: Name, grouping: Grouping, number: int, otherwise: int) -> int:
     """Return the latest time of a layer's entries but for folders that were made; `otherwise` where there are none."""
     times = (grouping.shown(node, number).mtime for _, node, _ in _walk(root, grouping, number))
     return max((time for time in times if time is not None), default=otherwise)
@@ -75,7 +75,7 @@ def write(
     return FileLayer(descriptor=packed.descriptor, diff_id=packed.diff_id, path=path)
 
 
-def _walk(root: Node, grouping: Grouping, number: int) -> Iterator[tuple[bytes, Node, bytes | None]]:
+def _walk(root: Name, grouping: Grouping, number: int) -> Iterator[tuple[bytes, Name, bytes | None]]:
     """Yield paths and nodes, and of further hard links to a file the path of the first."""
     first: dict[int, bytes] = {}
     stack = [(b"", root)]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from runtimeimg.compose.nodes import Node
+from runtimeimg.compose.nodes import Name
 from runtimeimg.compose.tree import EndlessLinksError, Tree
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from runtimeimg.spec import patterns
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
     name: bytes
     path: bytes
-    node: Node
+    node: Name
 
 
 def components(source: str) -> tuple[Component, ...]:
@@ -77,7 +77,7 @@ def _followed(tree: Tree, path: bytes, name: bytes) -> Found:
     return Found(name, at, node)
 
 
-def _resolved(tree: Tree, path: bytes) -> tuple[bytes, Node | None]:
+def _resolved(tree: Tree, path: bytes) -> tuple[bytes, Name | None]:
     try:
         return tree.resolve(path)
     except NotADirectoryError as error:
@@ -90,7 +90,7 @@ def _text(error: NotADirectoryError) -> str:
     return os.fsdecode(error.args[0])
 
 
-def _matches(node: Node, path: bytes, parts: Sequence[Component]) -> list[bytes]:
+def _matches(node: Name, path: bytes, parts: Sequence[Component]) -> list[bytes]:
     """Return the paths below `node` that the components describe; symlinks on the way are not followed."""
     level = [(path, node)]
     for part in parts:
@@ -103,7 +103,7 @@ def _matches(node: Node, path: bytes, parts: Sequence[Component]) -> list[bytes]
     return [at for at, _ in level]
 
 
-def _names(folder: Node, part: Component) -> list[bytes]:
+def _names(folder: Name, part: Component) -> list[bytes]:
     if folder.children is None:
         return []
     if isinstance(part, str):

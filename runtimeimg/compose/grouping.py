@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from runtimeimg.compose.nodes import BASE, FolderInode, Inode, Node, origin
+from runtimeimg.compose.nodes import BASE, FolderInode, Inode, Name, origin
 
 Mode = Literal["builder", "copy", "one"]
 MODES: tuple[Mode, ...] = ("builder", "copy", "one")
@@ -31,7 +31,7 @@ _SOURCES = origin(BASE + 1, 0)
 class Grouping:
     """The layers that the touched names of a tree are divided into, lowest first; `room` is how many there may be."""
 
-    def __init__(self, root: Node, mode: Mode, room: int) -> None:
+    def __init__(self, root: Name, mode: Mode, room: int) -> None:
         self._root = root
         self._by_number = mode == "copy"
         self._least = 0 if self._by_number else _SOURCES
@@ -42,7 +42,7 @@ class Grouping:
         self._number = {key: number for number, keys in enumerate(self.groups) for key in keys}
         self._masks = self._masked() if len(self.groups) > 1 else {}
 
-    def holds(self, node: Node, number: int) -> bool:
+    def holds(self, node: Name, number: int) -> bool:
         """Tell whether a touched name is in a layer."""
         if len(self.groups) == 1:
             return True
@@ -50,7 +50,7 @@ class Grouping:
             return self._of(node) == number
         return bool(self._masks[id(node)] >> number & 1)
 
-    def shown(self, node: Node, number: int) -> Inode:
+    def shown(self, node: Name, number: int) -> Inode:
         """Return what a name looks like in a layer that holds it."""
         inode = node.inode
         if self._by_number or not isinstance(inode, FolderInode) or number >= self._of(node):
@@ -71,11 +71,11 @@ class Grouping:
                 told.append(step)
         return tuple(told)
 
-    def _key(self, node: Node) -> int:
+    def _key(self, node: Name) -> int:
         """Return what a name's layer is known by; any layer will do where that is less than `_least`."""
         return node.touched if self._by_number else node.inode.origin
 
-    def _of(self, node: Node) -> int:
+    def _of(self, node: Name) -> int:
         """Return the number of a name's own layer: the highest for what comes out of none, such as made folders."""
         return self._number.get(node.touched if self._by_number else node.inode.origin, len(self.groups) - 1)
 
@@ -101,11 +101,11 @@ class Grouping:
         return masks
 
 
-def _touched(folder: Node) -> Iterator[Node]:
+def _touched(folder: Name) -> Iterator[Name]:
     return (child for child in (folder.children or {}).values() if child.touched)
 
 
-def _touched_folders(root: Node) -> Iterator[Node]:
+def _touched_folders(root: Name) -> Iterator[Name]:
     """Yield the root and the touched folders below it, each before what is in it."""
     stack = [root]
     while stack:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from runtimeimg.compose.counts import Counts
-from runtimeimg.compose.nodes import BASE, FOLDER, Attributes, FolderInode, Inode, Node, Place
+from runtimeimg.compose.nodes import BASE, FOLDER, Attributes, FolderInode, Inode, Name, Node, PathInode, Place
 from runtimeimg.compose.tree import Tree
 from runtimeimg.compose.wanted import NeedsMoreError, Wanted
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK
@@ -83,7 +83,7 @@ class _Merger:
         counts.check()
 
     def _remove(self, path: bytes, *, below: bool) -> None:
-        node: Node | None = self._root
+        node: Name | None = self._root
         parent, name = node, b""
         for part in path.split(b"/") if path else ():
             if node is None or node.children is None:
@@ -111,18 +111,18 @@ class _Merger:
         elif row[1] == HARDLINK:
             inode = self._linked(row)
         else:
-            inode = self._made(Inode, row, index)
+            inode = self._made(PathInode if self._paths else Inode, row, index)
         if inode is None:
             return
-        children[name] = Node(inode, touched=self._touched)
+        children[name] = Node(inode, touched=self._touched) if row[1] == DIRECTORY else inode
         if present is not None and present.children is not None:
             self._parent, self._folder = b"", self._root
 
-    def _folder_over(self, present: Node | None, row: Row, index: int) -> FolderInode | None:
+    def _folder_over(self, present: Name | None, row: Row, index: int) -> FolderInode | None:
         """Return a folder's inode; None where a folder is there already, which takes it on and keeps what is in it."""
         made = self._made(FolderInode, row, index)
         made.below = None
-        if present is None or present.children is None:
+        if not isinstance(present, Node) or present.children is None:
             return made
         if isinstance(present.inode, FolderInode):
             made.below = present.inode
@@ -138,7 +138,10 @@ class _Merger:
             attributes = self._attributes[values] = Attributes(*values)
         place = Place(self._source, self._layer, index)
         mtime = self._same.setdefault(mtime, mtime)
-        return of(attributes, size, mtime, place, path if self._paths else b"")
+        inode = of(attributes, size, mtime, place)
+        if isinstance(inode, PathInode):
+            inode.path = path
+        return inode
 
     def _linked(self, row: Row) -> Inode | None:
         """Return the inode that a hard link shares, with the owner and times that the link's own entry gives.
@@ -151,7 +154,7 @@ class _Merger:
                 self.uncovered.append(target)
                 return None
             return Inode(Attributes(FILE, *row[2:5], *row[7:]), row[5], row[6])
-        node: Node | None = self._root
+        node: Name | None = self._root
         for part in target.split(b"/"):
             node = node.children.get(part) if node is not None and node.children is not None else None
         if node is None or node.children is not None:
@@ -162,14 +165,14 @@ class _Merger:
         inode.mtime = row[6]
         return inode
 
-    def _children(self, parent: bytes) -> dict[bytes, Node]:
+    def _children(self, parent: bytes) -> dict[bytes, Name]:
         """Return the folder at `parent`, made where there is none; it hides what else a lower layer has there."""
         if parent != self._parent or not parent:
             node = self._root
             for part in parent.split(b"/") if parent else ():
                 assert node.children is not None
                 child = node.children.get(part)
-                if child is None or child.children is None:
+                if not isinstance(child, Node) or child.children is None:
                     child = node.children[part] = Node(Inode(FOLDER))
                     self._counts.folders += 1
                     if not self._counts.folders % 1024:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from copy import copy
+from typing import ClassVar, NamedTuple, Protocol
 
 from runtimeimg.image.layertar import DIRECTORY
 
 BASE = 0
 """Number of the base among the sources of contents; those of copies follow."""
+
+
+def origin(source: int, layer: int) -> int:
+    """Return a number for a layer of a source; those of higher layers and later sources are greater."""
+    return source << 20 | layer
+
+
+_SOURCES = origin(BASE + 1, 0)
+_PLACED, _SHARED, _SIZE = 1 << 64, 1 << 65, 66  # flags above the place, and where the size begins
 
 
 class Place(NamedTuple):
@@ -30,30 +40,76 @@ class Attributes(NamedTuple):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class Name(Protocol):
+    """A name in a tree: what it leads to, and what is in that when it is a folder.
+
+    `owner` takes the place of the inode's. `touched` is the number of the copy that last put the name there, 0 for what
+    no copy did. Folders are always a Node.
+    """
+
+    @property
+    def inode(self) -> Inode:
+        """What the name leads to."""
+
+    @property
+    def children(self) -> dict[bytes, Name] | None:
+        """What is in a folder, None for what is none."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """The owner that counts here, None for that of the inode."""
+
+    @property
+    def touched(self) -> int:
+        """The copy."""
+
+
 class Inode:
     """What a path leads to; hard links share one, and `shared` says that there are some.
 
     `size` is in bytes and `mtime` in seconds, None for a folder that was made here and takes the time of its layer.
-    `path` is that of a file that is found by it rather than by place, empty for others. There may be a million of
-    these, so the place is kept as one number.
+    There may be a million of these, so size, place and `shared` are kept as one number, and an inode stands for its own
+    name where that has no other owner and the number of its copy does not matter.
     """
 
-    __slots__ = ("_place", "attributes", "mtime", "path", "shared", "size")
+    __slots__ = ("_packed", "attributes", "mtime")
+
+    path: bytes = b""
+    """The path of a file that is found by it rather than by place, empty for others."""
+    children: ClassVar[None] = None
+    owner: ClassVar[None] = None
 
     def __init__(
-        self,
-        attributes: Attributes,
-        size: int = 0,
-        mtime: int | None = 0,
-        place: Place | None = None,
-        path: bytes = b"",
+        self, attributes: Attributes, size: int = 0, mtime: int | None = 0, place: Place | None = None
     ) -> None:
         self.attributes = attributes
-        self.size = size
         self.mtime = mtime
-        self.path = path
-        self.shared = False
-        self._place = -1 if place is None else origin(place.source, place.layer) << 32 | place.entry
+        where = 0 if place is None else _PLACED | origin(place.source, place.layer) << 32 | place.entry
+        self._packed = size << _SIZE | where
+
+    @property
+    def inode(self) -> Inode:
+        """The inode as a name of its own."""
+        return self
+
+    @property
+    def touched(self) -> int:
+        """1 for what a copy brought, as a name of its own."""
+        return int(self.origin >= _SOURCES)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the contents."""
+        return self._packed >> _SIZE
+
+    @property
+    def shared(self) -> bool:
+        """Whether there are hard links."""
+        return bool(self._packed & _SHARED)
+
+    @shared.setter
+    def shared(self, there_are: bool) -> None:
+        self._packed = self._packed | _SHARED if there_are else self._packed & ~_SHARED
 
     @property
     def kind(self) -> str:
@@ -63,25 +119,32 @@ class Inode:
     @property
     def place(self) -> Place | None:
         """Where the contents are, None for what no layer holds."""
-        packed = self._place
-        return None if packed < 0 else Place(packed >> 52, packed >> 32 & 0xFFFFF, packed & 0xFFFFFFFF)
+        packed = self._packed
+        if not packed & _PLACED:
+            return None
+        return Place(packed >> 52 & 0xFFF, packed >> 32 & 0xFFFFF, packed & 0xFFFFFFFF)
 
     @property
     def origin(self) -> int:
         """The place's source and layer as one number, see `origin`; negative for what no layer holds."""
-        return self._place >> 32
+        return (self._packed >> 32 & 0x1FFFFFFFF) - 0x100000000
 
     @property
     def entry(self) -> int:
         """The place's entry."""
-        return self._place & 0xFFFFFFFF
+        return self._packed & 0xFFFFFFFF
 
     def linked(self) -> Inode:
         """Return one of the same contents for hard links of its own."""
-        inode = Inode(self.attributes, self.size, self.mtime, None, self.path)
-        inode._place = self._place
+        inode = copy(self)
         inode.shared = True
         return inode
+
+
+class PathInode(Inode):
+    """A file that is found by its path."""
+
+    __slots__ = ("path",)
 
 
 class FolderInode(Inode):
@@ -99,11 +162,6 @@ class FolderInode(Inode):
         return found
 
 
-def origin(source: int, layer: int) -> int:
-    """Return a number for a layer of a source; those of higher layers and later sources are greater."""
-    return source << 20 | layer
-
-
 FOLDER = Attributes(DIRECTORY, 0o755, 0, 0)
 """What a folder is that no layer describes."""
 Owner = tuple[int, int]
@@ -111,17 +169,13 @@ Owner = tuple[int, int]
 
 
 class Node:
-    """A name in a tree: an inode, and what is in it when that is a folder.
-
-    `owner` takes the place of the inode's. `touched` is the number of the copy that last put the name there, 0 for what
-    no copy did.
-    """
+    """A name that an inode cannot stand for: a folder, or one with an owner or number of its own."""
 
     __slots__ = ("children", "inode", "owner", "touched")
 
     def __init__(self, inode: Inode, *, owner: Owner | None = None, touched: int = 0) -> None:
         self.inode = inode
-        self.children: dict[bytes, Node] | None = {} if inode.kind == DIRECTORY else None
+        self.children: dict[bytes, Name] | None = {} if inode.kind == DIRECTORY else None
         self.owner = owner
         self.touched = touched
 

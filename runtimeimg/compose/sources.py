@@ -34,6 +34,9 @@ class Source(Protocol):
     def find(self, pattern: str) -> list[Found]:
         """Return what a source names; NotFoundError when there is nothing."""
 
+    def forget(self) -> None:
+        """Let go of the tree that was looked into; it is made anew when something is looked up again."""
+
     def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield the contents of a file, which for layers were fetched before."""
 
@@ -68,6 +71,10 @@ class ImageSource:
     def find(self, pattern: str) -> list[Found]:
         """Return what a source names in the merged layers."""
         return covering(self.wanted, lambda: self._find(pattern))
+
+    def forget(self) -> None:
+        """Let go of the merged tree."""
+        self._tree = None
 
     def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield contents out of what the reader fetched."""
@@ -108,6 +115,9 @@ class FolderSource:
             return covering(self.wanted, lambda: self._find(pattern))
         except LeadsOutError:
             raise UsageError(f"source '{pattern}' leads out of folder '{self._directory.root}'") from None
+
+    def forget(self) -> None:
+        """Do nothing: no tree is kept."""
 
     def pieces(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield a file's contents from the disk."""

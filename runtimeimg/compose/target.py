@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from runtimeimg.budgets import MAX_PLACED
 from runtimeimg.compose.find import Found
-from runtimeimg.compose.nodes import FOLDER, Inode, Node, Owner
+from runtimeimg.compose.nodes import FOLDER, Inode, Name, Node, Owner
 from runtimeimg.compose.tree import EndlessLinksError, Tree
 from runtimeimg.compose.wanted import NeedsMoreError
 from runtimeimg.errors import BuildFailed, UsageError
@@ -45,12 +45,15 @@ class Target:
         """The root folder."""
         return self._tree.root
 
-    def copy(self, number: int, sources: Sequence[Found], destination: str, owner: Owner | None) -> set[int]:
+    def copy(
+        self, number: int, sources: Sequence[Found], destination: str, owner: Owner | None, *, use_up: bool = False
+    ) -> set[int]:
         """Copy what a source named to `destination`; `owner` None keeps the owners.
 
         A folder's contents go into the destination. A file goes into it when it is a folder or ends in `/`, else to
-        it. `number`, from 1, is that of the copy. Returns the origins of what was put into the tree. Raises UsageError
-        when several sources are to become one file, BuildFailed when folders and files clash.
+        it. `number`, from 1, is that of the copy. With `use_up` folders of the source are emptied on the way, which
+        spares memory where nobody looks into them again. Returns the origins of what was put into the tree. Raises
+        UsageError when several sources are to become one file, BuildFailed when folders and files clash.
         """
         self._begin(number)
         is_folder = destination.endswith(("/", "/."))
@@ -64,7 +67,7 @@ class Target:
             self._make_folders(self._resolved(wanted if is_folder else _parent(wanted))[0], owner)
             path, there = self._resolved(wanted)
             if found.node.children is not None:
-                self._copy_folder(found, path, there, owner)
+                self._copy_folder(found, path, there, owner, use_up=use_up)
             else:
                 self._copy_file(found, path, there, owner)
         return self._brought
@@ -81,7 +84,7 @@ class Target:
             raise BuildFailed(f"'/{_text(at)}' is a file, no folder to work in")
         return node is not None
 
-    def _copy_folder(self, found: Found, path: bytes, there: Node | None, owner: Owner | None) -> None:
+    def _copy_folder(self, found: Found, path: bytes, there: Name | None, owner: Owner | None, *, use_up: bool) -> None:
         if there is not None and there.children is None:
             raise BuildFailed(f"folder '/{_text(found.path)}' cannot be copied to '/{_text(path)}': that is no folder")
         if there is not None and not self._tree.wanted.covers_below(path):
@@ -101,8 +104,10 @@ class Target:
                 placed = copies.place(target.children, name, child, at)
                 if child.children is not None:
                     stack.append((child, placed, at + b"/" + name if at else name))
+            if use_up:
+                source.children.clear()
 
-    def _copy_file(self, found: Found, path: bytes, there: Node | None, owner: Owner | None) -> None:
+    def _copy_file(self, found: Found, path: bytes, there: Name | None, owner: Owner | None) -> None:
         parent, _, name = path.rpartition(b"/")
         if there is not None and there.children is not None:
             folder, parent, name = there, path, found.name
@@ -134,7 +139,7 @@ class Target:
                 made = FOLDER._replace(mode=FOLDER.mode | group, uid=uid, gid=gid)
                 child = node.children[name] = Node(Inode(made, mtime=None))
                 self._touch(b"/".join(at))
-            elif child.children is None:
+            elif not isinstance(child, Node) or child.children is None:
                 raise BuildFailed(f"'/{_text(b'/'.join(at))}' is not a folder, so '/{_text(path)}' cannot be made")
             node = child
         return node
@@ -152,10 +157,12 @@ class Target:
         node.touched = self._number
         for name in path.split(b"/") if path else ():
             assert node.children is not None
-            node = node.children[name]
+            child = node.children[name]
+            assert isinstance(child, Node)
+            node = child
             node.touched = self._number
 
-    def _resolved(self, path: bytes) -> tuple[bytes, Node | None]:
+    def _resolved(self, path: bytes) -> tuple[bytes, Name | None]:
         try:
             return self._tree.resolve(path)
         except EndlessLinksError:
@@ -176,17 +183,17 @@ class _Copies:
         self._share = share and owner is None
         self._linked: dict[int, Inode] = {}
 
-    def place(self, children: dict[bytes, Node], name: bytes, source: Node, folder: bytes) -> Node:
+    def place(self, children: dict[bytes, Name], name: bytes, source: Name, folder: bytes) -> Name:
         """Put a copy of `source` under `name`; a folder that is there takes over owner and mode, keeps its contents."""
         there = children.get(name)
         inode = self._copied(source.inode)
         self._brought(inode.origin)
         if there is not None and (there.children is None) != (source.children is None):
             raise BuildFailed(_clash(source, there, folder + b"/" + name if folder else name))
-        if there is not None and there.children is not None:
+        if isinstance(there, Node) and there.children is not None:
             there.inode, there.owner, there.touched = inode, self._owner, self._number
-        elif self._share and source.children is None and inode is source.inode:
-            children[name] = there = source
+        elif self._share and source.children is None:
+            children[name] = there = inode
         else:
             children[name] = there = Node(inode, owner=self._owner, touched=self._number)
         return there
@@ -201,7 +208,7 @@ class _Copies:
         return copy
 
 
-def _clash(source: Node, there: Node, path: bytes) -> str:
+def _clash(source: Name, there: Name, path: bytes) -> str:
     if source.children is None:
         return f"'/{_text(path)}' is a folder already and cannot be replaced by a file"
     if there.inode.kind == SYMLINK:

@@ -7,7 +7,7 @@ happens once or twice where symlinks lead elsewhere.
 
 from __future__ import annotations
 
-from runtimeimg.compose.nodes import FOLDER, Inode, Node
+from runtimeimg.compose.nodes import FOLDER, Inode, Name, Node
 from runtimeimg.compose.wanted import MAX_LINKS, NeedsMoreError, Wanted
 from runtimeimg.image.layertar import SYMLINK
 
@@ -28,7 +28,7 @@ class Tree:
         self.root = Node(Inode(FOLDER))
         self.wanted = wanted
 
-    def resolve(self, path: bytes, *, last: bool = True) -> tuple[bytes, Node | None]:
+    def resolve(self, path: bytes, *, last: bool = True) -> tuple[bytes, Name | None]:
         """Return the path without symlinks that `path` comes to, and what is there.
 
         As within a chroot: absolute targets start at the tree's root and `..` stops there. With `last` off, a symlink
@@ -67,10 +67,10 @@ class Tree:
 class _Walk:
     """A path on its way: what is left of it, and the names and nodes passed; the root is the first node."""
 
-    def __init__(self, root: Node, path: bytes, *, strict: bool) -> None:
+    def __init__(self, root: Name, path: bytes, *, strict: bool) -> None:
         self.pending = path.split(b"/")[::-1]
         self.at: list[bytes] = []
-        self.nodes = [root]
+        self.nodes: list[Name] = [root]
         self._strict = strict
         self._followed = 0
 

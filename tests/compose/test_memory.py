@@ -10,7 +10,7 @@ from tests.hostile.test_layer_attacks import SPEC
 from .images import folder, tar, write_layout
 
 FILES = 200_000
-LIMIT = 150
+LIMIT = 130
 """MiB."""
 
 
