@@ -20,7 +20,7 @@ from runtimeimg.image.layertar import LayerTar
 from runtimeimg.image.marks import SPACING, Marker
 from runtimeimg.image.spans import OpenRange, Spans, runs
 
-LEAST_INDEXED = 2 * SPACING
+LEAST_INDEXED = SPACING + SPACING // 4
 """Bytes of a blob that is worth an index."""
 _DEPTH = 3
 

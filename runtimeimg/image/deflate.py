@@ -122,19 +122,19 @@ def _complete(x: int, may: int) -> int:
     count = [x >> 13 + place for place in range(4)]  # of lengths beyond the first four
     total, over = [0] * 8, 0
     for number in range(_LENGTHS):
-        bits = [(x >> 17 + 3 * number + place) & may for place in range(3)]
+        one, two, four = ((x >> 17 + 3 * number + place) & may for place in range(3))
         if number > 3:
             there = _at_least(count, number - 3)
-            bits = [plane & there for plane in bits]
-        for length in range(1, 8):
-            carry = may
-            for place, plane in enumerate(bits):
-                carry &= plane if length >> place & 1 else ~plane
-            unit = 7 - length
-            while carry and unit < 8:
-                total[unit], carry = total[unit] ^ carry, total[unit] & carry
-                unit += 1
-            over |= carry
+            one, two, four = one & there, two & there, four & there
+        low, high = two & ~one, two & one
+        units = (four & high, four & low, four & one & ~two, four & ~one & ~two, high & ~four, low & ~four)
+        carry = 0
+        for unit, more in enumerate((*units, one & ~two & ~four)):
+            held = total[unit]
+            both = held ^ more
+            total[unit], carry = both ^ carry, held & more | carry & both
+        total[7], carry = total[7] ^ carry, total[7] & carry
+        over |= carry
     found = total[7] & ~over
     for plane in total[:7]:
         found &= ~plane

@@ -1,4 +1,4 @@
-"""Marks are set in a blob while it is unfolded whole, about every four megabytes; spans.py says what they are for."""
+"""Marks are set in a blob while it is unfolded whole, about every eight megabytes; spans.py says what they are for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from runtimeimg.image import deflate
 
-SPACING = 4 << 20
+SPACING = 8 << 20
 """Bytes of a blob between two marks, at least."""
 LEAST = 1 << 16
 """Bytes that a block is looked for in."""
