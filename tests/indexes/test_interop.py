@@ -132,6 +132,7 @@ def test_umoci_reads_ours(ours: str, base: str, tool: Tool, tmp_path: Path) -> N
 
 @pytest.mark.engine
 @pytest.mark.skopeo
+@pytest.mark.buildah
 def test_a_list_of_docker_s_is_read_and_told_in_oci_types(base: str, tool: Tool, tmp_path: Path) -> None:
     name = base.replace("images", "images:list")
     tool("docker", "manifest", "create", "--insecure", name, f"{base}:old", f"{base}:oldarm")
@@ -145,6 +146,8 @@ def test_a_list_of_docker_s_is_read_and_told_in_oci_types(base: str, tool: Tool,
     assert digests(f"{name}-annotated") == [item["digest"] for item in shown["manifests"]]
     tool("skopeo", "copy", "--all", "--src-tls-verify=false", f"docker://{name}-annotated", f"dir:{tmp_path / 'copy'}")
     assert len(json.loads(tool("docker", "manifest", "inspect", "--insecure", f"{name}-annotated"))["manifests"]) == 2
+    pulled = tool("buildah", "pull", "--quiet", "--tls-verify=false", f"docker://{name}-annotated")
+    assert pulled.strip() == image(5).config.digest.encoded
     done("index", "add", name, "--image", f"{base}:win", "-o", f"{name}-added")
     added = json.loads(done("index", "show", f"{name}-added", "--format", "json"))
     assert added["mediaType"] == OCI_INDEX
