@@ -34,6 +34,8 @@ DOCKERFILES = {
 LARGE = 5_000_000_000
 LARGE_DISK = 6 * LARGE  # the file, the builder's layer and the new one in the registry, kept blobs, the daemon's rest
 BLOCK = 1 << 20
+WORDS = [f"{number * 2654435761 % (1 << 24):x}" for number in range(4096)]
+"""What text is made of."""
 
 
 def prepare(needed: set[str], *, make: bool) -> dict[str, str]:
@@ -41,6 +43,10 @@ def prepare(needed: set[str], *, make: bool) -> dict[str, str]:
 
     Without `make` what the registry has is taken as it is, and what it has not cannot be had.
     """
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if "big:1" in needed and free < LARGE_DISK:
+        reason = f"{LARGE_DISK / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} are free"
+        return {"big:1": reason, **prepare(needed - {"big:1"}, make=make)}
     if not make:
         return {image: "it is not in the registry" for image in sorted(needed) if not config(image)}
     by_docker(image for image in DOCKERFILES if image in needed | {"base:1", "builder:1"})
@@ -103,10 +109,7 @@ def chunked() -> str:
 
 
 def big() -> str:
-    """Make an image with one file of 5 GB, half noise and half text; return why not, if so."""
-    free = shutil.disk_usage(tempfile.gettempdir()).free
-    if free < LARGE_DISK:
-        return f"{LARGE_DISK / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} are free"
+    """Make an image with one file of 5 GB, half noise and half text."""
     if config("big:1"):
         return ""
     with temporary() as folder:
@@ -118,24 +121,20 @@ def big() -> str:
     return ""
 
 
-def blocks(size: int, seed: int = 1) -> Iterator[bytes]:
-    """Yield `size` bytes, always the same ones for a seed: noise up to the middle, then lines of text."""
+def blocks(size: int, seed: int = 1, block: int = BLOCK) -> Iterator[bytes]:
+    """Yield `size` bytes, always the same ones for a seed: blocks of noise up to the middle, then of lines of text."""
     numbers = random.Random(seed)
-    words = [f"{numbers.getrandbits(24):x}" for _ in range(4096)]
-    for at in range(0, size, BLOCK):
-        length = min(BLOCK, size - at)
-        if at < size // 2:
-            yield numbers.randbytes(length)
-        else:
-            yield text(numbers, words, length)
+    for at in range(0, size, block):
+        length = min(block, size - at)
+        yield numbers.randbytes(length) if at < size // 2 else text(numbers, length)
 
 
-def text(numbers: random.Random, words: list[str], size: int) -> bytes:
+def text(numbers: random.Random, size: int) -> bytes:
     """Return lines of words."""
     lines: list[str] = []
     have = 0
     while have < size:
-        lines.append(" ".join(numbers.choices(words, k=512)) + "\n")
+        lines.append(" ".join(numbers.choices(WORDS, k=512)) + "\n")
         have += len(lines[-1])
     return "".join(lines).encode()[:size]
 
