@@ -114,8 +114,8 @@ def plot(axis: Axis, seconds: dict[str, dict[int, list[float]]]) -> Plot:
     """Return the figures of an axis as medians with their spread."""
     lines = []
     for tool, values in seconds.items():
-        middle = [statistics.median(several) for several in values.values()]
-        low, high = [min(several) for several in values.values()], [max(several) for several in values.values()]
+        kinds = (statistics.median, min, max)
+        middle, low, high = ([round(of(several), 2) for several in values.values()] for of in kinds)
         lines.append(Line(name=tool, middle=middle, low=low, high=high))
     return Plot(title=axis.title, x_label=axis.label, y_label="s", x=[float(x) for x in axis.scenes], lines=lines)
 
