@@ -52,8 +52,9 @@ MAX_XATTR = 64 << 10
 """Bytes of the value of an extended attribute (XATTR_SIZE_MAX)."""
 FREE_STEPS, STEPS_OF_BYTE = 300_000, 20
 """Names looked up to follow a layer's own symlinks, and how many more for each byte of the blob."""
-MAX_LAYER_TABLE = 64 << 20
-"""Bytes of the table that a layer carries itself; others are read as layers without one."""
+MAX_LAYER_TABLE, FREE_LAYER_TABLE = 24 << 20, 1 << 20
+"""Bytes of the table that a layer carries itself, and of one whatever the size of its blob, of which it may be half;
+beyond that the layer is read as one without a table."""
 MAX_TABLE = 512 << 20
 """Bytes of a layer's table of contents, not compressed."""
 

@@ -56,7 +56,10 @@ _FOOTER = 64  # bytes at the end of an eStargz blob that its footer is within
 _FOOTER_FIELD = re.compile(rb"SG\x16\x00([0-9a-f]{16})STARGZ", re.DOTALL)
 _OWN_NAME = b"stargz.index.json"
 _POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18}):([0-9]{1,18}):1\Z")
-_CRFS = 1
+_HEAD = re.compile(r'\s*\{\s*"version"\s*:\s*1\s*,\s*"entries"\s*:\s*\[\s*')
+_BETWEEN = re.compile(r"\s*(?:,\s*(?=\{)|(?=\]))")
+_OFFSETS = re.compile(rb'"(?:offset|endOffset)"\s*:\s*([0-9]{1,18})\b')
+_SHORT, _LONG = 1 << 12, 1 << 18  # characters that nearly all entries, and all entries, are shorter than
 _FORMAT = 1
 
 
@@ -112,12 +115,14 @@ def read_table(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[Toc,
         raw, end, own = (
             _estargz(descriptor, read, name) if _ESTARGZ in descriptor.annotations else _crfs(descriptor, read)
         )
-        data = json.loads(raw)
-        if not isinstance(data, dict) or data.get("version") != _CRFS or not isinstance(data.get("entries"), list):
-            raise InvalidDocumentError(f"{name}: its table is of a kind that is not known")
-        return _Reader(name, end).table(data["entries"], own)
+        return _Reader(name, end).table(raw, own)
     except (TarFormatError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidDocumentError(f"{name}: its table makes no sense ({error})") from None
+
+
+def _allowed(descriptor: Descriptor) -> int:
+    """Return how many bytes the table of a layer may have."""
+    return min(budgets.MAX_LAYER_TABLE, max(budgets.FREE_LAYER_TABLE, descriptor.size // 2))
 
 
 def _chunked(descriptor: Descriptor) -> tuple[str, str] | None:
@@ -136,11 +141,11 @@ def _estargz(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[bytes,
     at = int(footer[1], 16) if footer is not None else size
     if at >= size:
         raise InvalidDocumentError(f"{name}: its table is not where eStargz has it")
-    if size - at > budgets.MAX_LAYER_TABLE:
-        raise InvalidDocumentError(f"{name}: its table is larger than {budgets.MAX_LAYER_TABLE >> 20} MiB")
+    if size - at > _allowed(descriptor):
+        raise InvalidDocumentError(f"{name}: its table is too large for the size of its blob")
     archive = LayerTar(Unfolded(iter([read(at, size)]), name, size=size - at), name)
     for entry in archive:
-        if entry.path == _OWN_NAME and entry.size <= budgets.MAX_LAYER_TABLE:
+        if entry.path == _OWN_NAME and entry.size <= _allowed(descriptor):
             raw = b"".join(archive.content())
             _check(raw, descriptor.annotations[_ESTARGZ], name)
             return raw, at, entry
@@ -155,7 +160,7 @@ def _crfs(descriptor: Descriptor, read: ReadRange) -> tuple[bytes, int, None]:
     if position is None:
         raise ValueError(f"position {found[1][:80]!r}")
     start, length, size = (int(number) for number in position.groups())
-    if start + length > descriptor.size or max(length, size) > budgets.MAX_LAYER_TABLE:
+    if start + length > descriptor.size or max(length, size) > _allowed(descriptor):
         raise ValueError(f"position {found[1][:80]!r}")
     packed = read(start, start + length)
     _check(packed, found[0], "table")
@@ -183,16 +188,13 @@ class _Reader:
         self._parts: dict[int, list[Any]] = {}
         self._sizes: dict[int, int] = {}
 
-    def table(self, entries: list[dict[str, Any]], own: Entry | None) -> tuple[Toc, Parts]:
+    def table(self, raw: bytes, own: Entry | None) -> tuple[Toc, Parts]:
         """Return the table, and the parts of the files."""
-        if len(entries) > budgets.MAX_ENTRIES:
-            raise ValueError(f"{len(entries)} entries")
-        # `endOffset` is that of the file, not of the part, and eStargz has none.
-        keys = ("offset", "endOffset")
-        offsets = sorted({_number(item, key) for item in entries for key in keys if item.get(key)} | {self._end})
-        following = dict(pairwise(offsets))
+        # `endOffset` is that of the file, not of the part, and eStargz has none. What a name adds here only makes a
+        # part end too early, which its digest tells.
+        following = dict(pairwise(sorted({int(found[1]) for found in _OFFSETS.finditer(raw)} | {self._end})))
         current: int | None = None
-        for item in entries:
+        for item in _entries(raw.decode()):
             if item["type"] != "chunk":
                 entry = _entry(item)
                 current = None
@@ -229,6 +231,29 @@ class _Reader:
             if at != self._sizes[index]:
                 raise ValueError(f"the parts of entry {index} are {at} of its {self._sizes[index]} bytes")
             yield index, tuple(part for _, part in found)
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a table one by one: none may take much memory, and all together take none."""
+    head = _HEAD.match(text)
+    if head is None:
+        raise ValueError("it does not begin as tables do")
+    decode, at = json.JSONDecoder().raw_decode, head.end()
+    while not text.startswith("]", at):
+        for length in (_SHORT, _LONG):
+            try:
+                item, used = decode(text[at : at + length])
+                break
+            except ValueError:
+                if length == _LONG:
+                    raise
+        if not isinstance(item, dict):
+            raise ValueError("an entry is no object")  # noqa: TRY004 - as all that is wrong with a table
+        yield item
+        between = _BETWEEN.match(text, at + used)
+        if between is None:
+            raise ValueError("an entry does not end as one")
+        at = between.end()
 
 
 def _entry(item: dict[str, Any]) -> Entry:

@@ -343,16 +343,31 @@ def damaged_part(chance: random.Random, layer: RemoteLayer):
     return part
 
 
+def prune_before(monkeypatch, cache: Cache) -> list[int]:
+    """Empty the cache before the first reading of spans; the list gets an entry when that happened."""
+    plain, calls, emptied = sparse.read_run, [0], []
+
+    def read_run(*args):
+        calls[0] += 1
+        if calls[0] == 1:
+            emptied.append(cache.prune())
+        plain(*args)
+
+    monkeypatch.setattr(sparse, "read_run", read_run)
+    return emptied
+
+
 @pytest.mark.parametrize("number", range(200))
-def test_faults_of_index_blob_and_registry(make_world, number):
-    """Damage is found, and the layer is read whole in its place."""
+def test_faults_of_index_blob_and_registry(monkeypatch, make_world, number):
+    """Damage is found, and the layer is read whole in its place; a cache that is emptied meanwhile is done without."""
+    emptied = None
     chance = random.Random(number)
     world = make_world(chance.choice(CODECS))
     copies = [(chance.choice(WANTED[:4]), "/to/")]
     cold = world.digest(copies, cached=False)
     world.digest([("/app/f05", "/only")])
     world.forget("part", "result")
-    fault = ("index", "part", "blob", "file")[number % 4]
+    fault = ("index", "part", "blob", "file", "pruned")[number % 5]
     if fault == "index":
         for layer in world.layers:
             key = layer.descriptor.digest.encoded
@@ -369,11 +384,14 @@ def test_faults_of_index_blob_and_registry(make_world, number):
             for _ in range(chance.randrange(1, 400)):
                 data[chance.randrange(len(data))] ^= 0xFF
             path.write_bytes(data)
-    else:
+    elif fault == "file":
         for path in (world.cache.root / "v1" / "spans").glob("??/*"):
             data = bytearray(path.read_bytes())
             data[chance.randrange(len(data))] ^= 0xFF
             path.write_bytes(data)
+    else:
+        emptied = prune_before(monkeypatch, world.cache)
     assert world.digest(copies) == cold
+    assert emptied is None or len(emptied) == 1
     world.forget("part", "result")
     assert world.digest(copies) == cold

@@ -87,6 +87,11 @@ def chunked(entry, data, out: bytearray, pack, *, shared=None):
         yield entry
 
 
+def written(table) -> bytes:
+    """Return a table as JSON, one that is bytes already as it is."""
+    return table if isinstance(table, bytes) else json.dumps(table).encode()
+
+
 def estargz(archive: bytes, change=lambda table: table) -> RemoteLayer:
     """Return a layer as eStargz has it: a gzip member for each header and part, the table, and a footer."""
     out, table = bytearray(), []
@@ -95,7 +100,7 @@ def estargz(archive: bytes, change=lambda table: table) -> RemoteLayer:
         table += chunked(entry, data, out, lambda part: gzip.compress(part, mtime=0))
         if data:
             out += gzip.compress(bytes(-len(data) % 512), mtime=0)
-    raw = json.dumps(change({"version": 1, "entries": table})).encode()
+    raw = written(change({"version": 1, "entries": table}))
     at = len(out)
     last = io.BytesIO()
     with tarfile.open(fileobj=last, mode="w") as opened:
@@ -118,7 +123,7 @@ def zstd_chunked(archive: bytes, change=lambda table: table) -> RemoteLayer:
         if data:
             table[-1]["endOffset"] = len(out)
             out += zstd().compress(bytes(-len(data) % 512), 1)
-    raw = json.dumps(change({"version": 1, "entries": table})).encode()
+    raw = written(change({"version": 1, "entries": table}))
     packed = zstd().compress(raw, 1)
     out += b"\x50\x2a\x4d\x18" + len(packed).to_bytes(4, "little")
     prefix = "io.github.containers.zstd-chunked"
@@ -249,6 +254,29 @@ def test_tables_that_make_no_sense(monkeypatch, tmp_path, form, change):
         found = world.digest([("/app", "/a")], cached=cached)
         assert found == plain
     assert layer.opened > 0
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{" * 100_000,
+        b'{"version":1,"entries":[',
+        b'{"version":1,"entries":[' + b"[" * 200_000,
+        b'{"version":1,"entries":[{"name":"a"}{"name":"b"}]}',
+        b'{"version":1,"entries":[{"name":"a","type":"dir"},]}',
+        b'{"version":1,"entries":[{"name":"a","type":"dir","x":"' + b"y" * 300_000 + b'"}]}',
+        b'{"version":1,"entries":[{"name":"\xff","type":"dir"}]}',
+        b'{"version":1,"entries":[{"name":"a","type":"dir","size":1e999}]}',
+        b'{"version":1,"entries":[{"name":"a","type":"dir"}' + b" " * 1_200_000 + b"]}",
+    ],
+)
+def test_tables_that_are_no_documents(form, raw):
+    layer = form(tar(ITEMS), lambda _: raw)
+    with pytest.raises(InvalidDocumentError, match="its table"):
+        read_table(layer.descriptor, lambda start, end: layer.blob[start:end], "layer")
 
 
 def test_a_table_that_is_not_the_manifests(monkeypatch, tmp_path, form):
