@@ -86,6 +86,7 @@ def _walk(root: Name, grouping: Grouping, number: int) -> Iterator[tuple[bytes, 
             yield path, node, None if link == path else link
         if node.children:
             prefix = path + b"/" if path else b""
-            held = [name for name, child in node.children.items() if child.touched and grouping.holds(child, number)]
+            children = node.children
+            held = [name for name, child in children.items() if child.touched and grouping.holds(child, number)]
             held.sort(reverse=True)
-            stack += [(prefix + name, node.children[name]) for name in held]
+            stack += [(prefix + name, children[name]) for name in held]

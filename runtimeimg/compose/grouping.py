@@ -73,11 +73,11 @@ class Grouping:
 
     def _key(self, node: Name) -> int:
         """Return what a name's layer is known by; any layer will do where that is less than `_least`."""
-        return node.touched if self._by_number else node.inode.origin
+        return node.touched if self._by_number else node.origin
 
     def _of(self, node: Name) -> int:
         """Return the number of a name's own layer: the highest for what comes out of none, such as made folders."""
-        return self._number.get(node.touched if self._by_number else node.inode.origin, len(self.groups) - 1)
+        return self._number.get(node.touched if self._by_number else node.origin, len(self.groups) - 1)
 
     def _sizes(self) -> dict[int, int]:
         sizes: dict[int, int] = {}

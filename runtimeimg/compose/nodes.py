@@ -16,7 +16,6 @@ def origin(source: int, layer: int) -> int:
     return source << 20 | layer
 
 
-_SOURCES = origin(BASE + 1, 0)
 _PLACED, _SHARED, _SIZE = 1 << 64, 1 << 65, 66  # flags above the place, and where the size begins
 
 
@@ -63,6 +62,10 @@ class Name(Protocol):
     def touched(self) -> int:
         """The copy."""
 
+    @property
+    def origin(self) -> int:
+        """That of the inode."""
+
 
 class Inode:
     """What a path leads to; hard links share one, and `shared` says that there are some.
@@ -95,7 +98,7 @@ class Inode:
     @property
     def touched(self) -> int:
         """1 for what a copy brought, as a name of its own."""
-        return int(self.origin >= _SOURCES)
+        return self._packed >> 52 & 0x1FFF > 0x1000  # placed, and in another source than the base
 
     @property
     def size(self) -> int:
@@ -178,6 +181,11 @@ class Node:
         self.children: dict[bytes, Name] | None = {} if inode.kind == DIRECTORY else None
         self.owner = owner
         self.touched = touched
+
+    @property
+    def origin(self) -> int:
+        """That of the inode."""
+        return self.inode.origin
 
     @property
     def attributes(self) -> Attributes:
