@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peers import ROOT, BuildKitDaemon, Native
+from peers import MANIFESTS, ROOT, BuildKitDaemon, Native
 from scenes import REGISTRY
 
 HERE = ROOT / "benchmarks"
-MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 LODASH = ('"lodash": "4.17.21"', '"lodash": "4.17.20"')
 """What a changed dependency is."""
 DOCKERFILES = {

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import ClassVar, Self
 from scenes import REGISTRY, Scene
 
 ROOT = Path(__file__).parent.parent
+MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 BRIDGE = "rtimgbench0"
 SETTLE = 3.0  # seconds of rest between builds
 
@@ -83,10 +85,10 @@ class Tool:
         return {}
 
     def spec(self, scene: Scene) -> Path:
-        """The spec of a scene."""
+        """The spec of a scene; it names tags that are moved to the images, as a tag is when it is built anew."""
         text = (ROOT / "benchmarks" / "build.yaml").read_text()
         for name, image in (("builder:1", scene.builder), ("base:1", scene.base)):
-            text = text.replace(f"{REGISTRY}/benchmark/{name}", f"{self.registry}/benchmark/{image}")
+            text = text.replace(f"{REGISTRY}/benchmark/{name}", f"{self.registry}/benchmark/{now(image)}")
         path = self.folder / "build.yaml"
         path.write_text(text.replace("directories: [/app]", f"directories: [{', '.join(scene.directories)}]"))
         return path
@@ -256,6 +258,17 @@ TOOLS: Mapping[str, type[Tool]] = {
     "buildkitd-link": BuildKitLink,
     "buildah": Buildah,
 }
+
+
+def now(image: str) -> str:
+    """Move the tag `now` of an image's repository to it, and return the name with that tag."""
+    repository, _, tag = image.partition(":")
+    url = f"http://{REGISTRY}/v2/benchmark/{repository}/manifests"
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/{tag}", headers={"Accept": MANIFESTS})) as found:
+        raw, kind = found.read(), found.headers["Content-Type"]
+    put = urllib.request.Request(f"{url}/now", data=raw, method="PUT", headers={"Content-Type": kind})
+    urllib.request.urlopen(put).close()
+    return f"{repository}:now"
 
 
 def unmount_below(folder: Path) -> None:

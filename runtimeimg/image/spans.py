@@ -27,7 +27,7 @@ _FORMAT = 1
 _MAX_SPANS = 1 << 20
 _DIGEST = 32
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 class ByteSource(Protocol):
@@ -134,25 +134,19 @@ class Spans:
 
     def _verified(self, held: range, open_range: OpenRange, name: str) -> Generator[bytes, None, None]:
         """Yield the bytes of spans, a byte that two of them share once."""
-        first, last = self.bounds(held.start), self.bounds(held.stop - 1)
-        data, at = b"", first[0]
-        with contextlib.closing(open_range(first[0], last[1])) as source:
+        at = self.bounds(held.start)[0]
+        data = bytearray()
+        with contextlib.closing(open_range(at, self.bounds(held.stop - 1)[1])) as source:
             for number in held:
                 start, end = self.bounds(number)
-                data = data[len(data) - (at - start) :] if at > start else b""
-                data += _exactly(source, end - at)
+                del data[: len(data) - (at - start)]  # all but a byte that is shared
+                while len(data) < end - start and (piece := source.read(min(end - start - len(data), _CHUNK))):
+                    data += piece
                 if hashlib.sha256(data, usedforsecurity=False).digest() != self.digests[number]:
                     raise IntegrityError(f"{name}: bytes {start} to {end} are not what they were")
-                yield data[at - start :]
+                for offset in range(at - start, len(data), _CHUNK):
+                    yield bytes(data[offset : offset + _CHUNK])
                 at = end
-
-
-def _exactly(source: ByteSource, count: int) -> bytes:
-    parts = []
-    while count and (data := source.read(min(count, _CHUNK))):
-        parts.append(data)
-        count -= len(data)
-    return b"".join(parts)
 
 
 def runs(spans: Spans, indexes: Sequence[int]) -> Iterator[tuple[range, array[int]]]:
