@@ -130,10 +130,11 @@ class LayerTar:
     def content(self) -> Iterator[memoryview]:
         """Yield the contents of the current entry; the views are of memory that is not used again."""
         try:
-            self._contents += self._size
-            if self._contents > budgets.FREE_CONTENTS:
-                self._afford(self._contents, budgets.allowance(budgets.FREE_CONTENTS, self._paid()), "bytes of files")
-            yield from self._data(self._left) if self._sparse is None else self._spread(self._sparse)
+            if self._sparse is None:
+                yield from self._data(self._left)
+            else:
+                self._charge(self._size - sum(length for _, length in self._sparse))  # holes, before any is written
+                yield from self._spread(self._sparse)
         except TarFormatError as error:
             raise self._located(error) from None
 
@@ -147,6 +148,12 @@ class LayerTar:
             return self._take(taken)
         except TarFormatError as error:
             raise self._located(error) from None
+
+    def _charge(self, size: int) -> None:
+        """Count bytes of files."""
+        self._contents += size
+        if self._contents > budgets.FREE_CONTENTS:
+            self._afford(self._contents, budgets.allowance(budgets.FREE_CONTENTS, self._paid()), "bytes of files")
 
     def _afford(self, wanted: int, allowed: int, what: str) -> None:
         """Refuse what a blob of this size may not cost."""
@@ -379,6 +386,7 @@ class LayerTar:
             end = min(self._at + count, len(self._buffer))
             view = memoryview(self._buffer)[self._at : end]
             count -= end - self._at
+            self._charge(end - self._at)  # as they come: a large file's header is read when little of its blob was
             self._at = end
             yield view
 

@@ -252,3 +252,19 @@ def test_numbers_in_base_256():
     assert tarheader.number(b"\x80\x00\x00\x01") == 1
     assert tarheader.number(b"\xff\xff\xff\xfe") == -2
     assert tarheader.number(struct.pack(">B7x", 0x80)) == 0
+
+
+def test_a_large_file_is_paid_for_as_it_is_read() -> None:
+    size, piece = 300 << 20, bytes(1 << 20)
+
+    def pieces():
+        yield block(name=b"file", size=b"%011o" % size)
+        for _ in range(size // len(piece)):
+            yield piece
+        yield bytes(1024)
+
+    archive = LayerTar(pieces(), "layer sha256:x")
+    assert [sum(map(len, archive.content())) for _ in archive] == [size]
+    for_nothing = LayerTar(pieces(), "layer sha256:x", paid=lambda: 1000)
+    with pytest.raises(InvalidDocumentError, match="too much for the size of its blob"):
+        [sum(map(len, for_nothing.content())) for _ in for_nothing]
