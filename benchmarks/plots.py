@@ -95,7 +95,7 @@ def measured(axes: Sequence[Axis], tools: Sequence[str], runs: int) -> dict[str,
     for number in range(runs):
         for axis, value, name in turns(axes, tools):
             with temporary() as folder, TOOLS[name](folder) as tool:
-                target = f"{REGISTRY}/{TARGET}-{name}-{folder.name.lower()}:1"
+                target = f"{REGISTRY}/{TARGET}-{name}-{folder.name.rpartition('-')[2].replace('_', '')}:1"
                 sample = tool.build(axis.scenes[value], target)
             seconds[axis.name][name][value].append(sample.seconds)
             print(f"run {number + 1}: {name}, {axis.name} {value}: {sample.seconds:.2f} s", file=sys.stderr, flush=True)

@@ -54,7 +54,7 @@ def built(name: str, scenes: Mapping[str, Scene], link: Running | None) -> dict[
     samples = {}
     registry = link.address if link else REGISTRY
     with temporary() as folder, TOOLS[name](folder, registry) as tool:
-        target = f"{registry}/benchmark/out-{name}-{folder.name.lower()}"
+        target = f"{registry}/benchmark/out-{name}-{folder.name.rpartition('-')[2].replace('_', '')}"
         for at, (scene, what) in enumerate(scenes.items()):
             before = link.moved() if link else (0, 0)
             sample = tool.build(what, f"{target}:{max(at, 1)}")
