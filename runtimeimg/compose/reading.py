@@ -36,6 +36,7 @@ from runtimeimg.image.ahead import ahead
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
 from runtimeimg.image.marks import Marker
+from runtimeimg.image.spans import runs
 from runtimeimg.image.tables import Parts, read_table
 from runtimeimg.image.toc import Toc, TocBuilder
 
@@ -186,7 +187,7 @@ class Reader:
         """Read flagged entries by the layer's index, and tell whether that could be done."""
         if self.cache is None or (spans := sparse.find(self.cache, ref, len(flags))) is None:
             return False
-        wanted = list(sparse.runs_of(spans, flags))
+        wanted = list(runs(spans, _flagged(flags)))
         open_range = blobs.open_range(ref, sum(sparse.length(spans, held) for held, _ in wanted))
         if open_range is None:
             return False
@@ -195,7 +196,7 @@ class Reader:
                 for held, run in wanted:
                     sparse.read_run(spans, held, run, open_range, ref.name, spool.take)
                     self.account.add(unpacked_bytes=sparse.length(spans, held))
-            except (IntegrityError, InvalidDocumentError, RemoteError, TransientError):
+            except _UNREADABLE:
                 sparse.drop(self.cache, ref)
                 return False
             self._adopt(ref.key, spool)
@@ -208,7 +209,7 @@ class Reader:
             return False
         try:
             toc, parts = read_table(ref.layer.descriptor, read, ref.name)
-        except (IntegrityError, InvalidDocumentError, RemoteError, TransientError):
+        except _UNREADABLE:
             return False  # it is a layer as any other, too
         self.tocs[ref.key], self._parts[ref.key] = toc, parts
         if self.cache:
@@ -228,7 +229,7 @@ class Reader:
     def _read_parts(self, ref: LayerRef, flags: bytearray, blobs: Blobs) -> bool:
         """Read flagged entries by the layer's own table, and tell whether that could be done."""
         parts = self._parts_of(ref)
-        indexes = list(compress(range(len(flags)), flags))
+        indexes = _flagged(flags)
         if parts is None or any(index not in parts.of for index in indexes):
             return False
         wanted = [part for index in indexes for part in parts.of[index]]
@@ -241,7 +242,7 @@ class Reader:
                 with parted.PartReader(wanted, open_range, ref.name, spool) as reader:
                     for index in indexes:
                         spool.take(index, chain.from_iterable(map(reader.read, parts.of[index])))
-            except (IntegrityError, InvalidDocumentError, RemoteError, TransientError):
+            except _UNREADABLE:
                 return False
             self._adopt(ref.key, spool)
         self.account.add(unpacked_bytes=size)
@@ -270,6 +271,7 @@ class Reader:
         self.account.add(unpacked_bytes=made.raw_bytes)
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
+            self.cache.drop("parts", ref.encoded)  # they are numbered as the layer's own table has them
             self.cache.put("toc", ref.encoded, toc.to_bytes())
             if marker is not None:
                 starts.append(archive.start)
@@ -306,6 +308,13 @@ class Reader:
             self._contents.setdefault(key, []).append(spool.keep())
 
 
+def _flagged(flags: bytearray) -> list[int]:
+    """Return the indexes of flagged entries."""
+    return list(compress(range(len(flags)), flags))
+
+
+_UNREADABLE = (IntegrityError, InvalidDocumentError, RemoteError, TransientError)
+"""What goes wrong with parts of a layer, which is then read whole."""
 _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from itertools import compress
 
 from runtimeimg.cache import Cache
 from runtimeimg.compose.layers import LayerRef
@@ -18,7 +17,7 @@ from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.ahead import ahead
 from runtimeimg.image.layertar import LayerTar
 from runtimeimg.image.marks import SPACING, Marker
-from runtimeimg.image.spans import OpenRange, Spans, runs
+from runtimeimg.image.spans import OpenRange, Spans
 
 LEAST_INDEXED = SPACING + SPACING // 4
 """Bytes of a blob that is worth an index."""
@@ -47,11 +46,6 @@ def find(cache: Cache, ref: LayerRef, count: int) -> Spans | None:
 def drop(cache: Cache, ref: LayerRef) -> None:
     """Keep the index of a layer no longer."""
     cache.drop("spans", ref.encoded)
-
-
-def runs_of(spans: Spans, flags: bytearray) -> Iterator[tuple[range, array[int]]]:
-    """Yield the spans that hold the flagged entries, those that follow on each other together, and the entries."""
-    return runs(spans, list(compress(range(len(flags)), flags)))
 
 
 def length(spans: Spans, held: range) -> int:

@@ -33,7 +33,7 @@ _CHUNK = 1 << 18
 class ByteSource(Protocol):
     """What bytes are read from."""
 
-    def read(self, count: int, /) -> bytes:
+    def read(self, count: int, /) -> bytes | None:
         """Return up to `count` bytes, none at the end."""
 
     def close(self) -> None:

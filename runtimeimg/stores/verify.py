@@ -5,25 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from typing import IO, Protocol, TypeVar, cast
+from typing import IO, TypeVar, cast
 
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
+from runtimeimg.image.spans import ByteSource
 from runtimeimg.oci import Descriptor, Digest
 
 _Result = TypeVar("_Result")
 
 CHUNK = 1024 * 1024
 """Bytes moved at once: large enough that the cost of a call does not show, small enough for many at a time."""
-
-
-class ByteSource(Protocol):
-    """What a verified reader reads from."""
-
-    def read(self, count: int, /) -> bytes | None:
-        """Return up to `count` bytes, none at the end."""
-
-    def close(self) -> None:
-        """Let go of what is held."""
 
 
 class VerifiedReader(io.RawIOBase):
