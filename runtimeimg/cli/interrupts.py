@@ -33,11 +33,11 @@ _passed_on = False
 
 def watch() -> None:
     """Begin: from now on the two signals end the process at once, until `tidy_up_first`."""
+    _handle(_end_now)  # before all else: until here Python's own answer to INT stands
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     # What a signal writes there is seen even while the main thread runs no Python.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    _handle(_end_now)
     _thread.start_new_thread(_watch, (reader,))
 
 
