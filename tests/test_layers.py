@@ -14,7 +14,7 @@ RANKS = {
     2: ("runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),
     4: ("planned", "render", "selection", "stamp", "strategy", "stores"),
-    5: ("compose", "detect"),
+    5: ("compose", "detect", "unpack"),
     6: ("builders", "run"),
     7: ("build", "compat", "export", "provenance"),
     8: ("step",),
