@@ -21,7 +21,8 @@ from runtimeimg.selection.opened import image_of
 from runtimeimg.selection.platforms import PlatformOrder
 from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
 from runtimeimg.stores import StoreOptions, open_once
-from runtimeimg.stores.registry.referrers import Artifacts, blob
+from runtimeimg.stores.artifacts import blob
+from runtimeimg.stores.registry.referrers import RegistryArtifacts
 from runtimeimg.text import message
 
 CREATED = "org.opencontainers.image.created"
@@ -165,8 +166,8 @@ def _with_index(about: _About, options: StoreOptions) -> _About:
     return replace(about, subjects=(*about.subjects, index.index.descriptor)) if listed & known else about
 
 
-def _artifacts(about: _About, options: StoreOptions) -> Artifacts:
-    return Artifacts(about.reference, options, "compatibility artifact")
+def _artifacts(about: _About, options: StoreOptions) -> RegistryArtifacts:
+    return RegistryArtifacts(about.reference, options, "compatibility artifact")
 
 
 def _own(about: _About, options: StoreOptions) -> Found | None:

@@ -22,8 +22,9 @@ from runtimeimg.oci.documents import dump_json, load_json
 from runtimeimg.plan import BuildPlan
 from runtimeimg.runtimegraph import RuntimeGraph
 from runtimeimg.stores import StoreOptions
+from runtimeimg.stores.artifacts import blob
 from runtimeimg.stores.opening import BytesBlob
-from runtimeimg.stores.registry.referrers import Artifacts, blob, fallback_tag
+from runtimeimg.stores.registry.referrers import RegistryArtifacts, fallback_tag
 
 ARTIFACT_TYPE = "application/vnd.runtimeimg.provenance.v1"
 DOCKERFILE_TYPE = "application/vnd.runtimeimg.dockerfile.v1"
@@ -98,8 +99,8 @@ def read(reference: Reference, subject: Digest, options: StoreOptions) -> Proven
     return _provenance(artifacts, found[-1].digest) if found else None
 
 
-def _artifacts(reference: Reference, options: StoreOptions) -> Artifacts:
-    return Artifacts(reference, options, "provenance")
+def _artifacts(reference: Reference, options: StoreOptions) -> RegistryArtifacts:
+    return RegistryArtifacts(reference, options, "provenance")
 
 
 def _files(provenance: Provenance) -> tuple[BytesBlob, ...]:
@@ -110,7 +111,7 @@ def _files(provenance: Provenance) -> tuple[BytesBlob, ...]:
     )
 
 
-def _provenance(artifacts: Artifacts, digest: Digest) -> Provenance:
+def _provenance(artifacts: RegistryArtifacts, digest: Digest) -> Provenance:
     """Return what the files of an artifact say."""
     files = artifacts.files(digest, _MAX_FILE)
     if DOCKERFILE_TYPE not in files or PLAN_TYPE not in files:

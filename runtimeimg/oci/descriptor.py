@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -56,6 +58,35 @@ class Descriptor:
             annotations=MappingProxyType(dict(annotations)),
             extra=MappingProxyType(extra),
         )
+
+    @property
+    def artifact_type(self) -> str | None:
+        """What kind of artifact it is, where that is said and it is no image."""
+        value = self.extra.get("artifactType")
+        return value if isinstance(value, str) and value else None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Places from which the content may be had besides; they are named in messages and never asked."""
+        value = self.extra.get("urls")
+        return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+    @property
+    def data(self) -> bytes | None:
+        """The content, where the descriptor carries it ("Embedded Content"), None where not.
+
+        Raises InvalidDocumentError unless it is base64 of content of the descriptor's size and digest.
+        """
+        value = self.extra.get("data")
+        if value is None:
+            return None
+        try:
+            raw = base64.b64decode(value, validate=True)
+        except (ValueError, TypeError):
+            raise InvalidDocumentError(f"data in the descriptor of {self.digest} is not base64") from None
+        if len(raw) != self.size or hashlib.new(self.digest.algorithm, raw).hexdigest() != self.digest.encoded:
+            raise InvalidDocumentError(f"data in the descriptor of {self.digest} is other content than it names")
+        return raw
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, fields in the specification's order, empty ones left out."""

@@ -223,6 +223,12 @@ class Manifest(Document):
         value = self.data.get("artifactType")
         return value if isinstance(value, str) else None
 
+    @property
+    def subject(self) -> Descriptor | None:
+        """The descriptor of the manifest that this one says something of."""
+        value = self.data.get("subject")
+        return None if value is None else Descriptor.from_json(value)
+
     @classmethod
     def of(
         cls, *, config: Descriptor, layers: Iterable[Descriptor], annotations: Mapping[str, str] | None = None

@@ -92,6 +92,6 @@ def _passed(entry: Descriptor, platform: Platform | None) -> str:
         return "is for an unknown platform, as attestations are"
     if _ABOUT in entry.annotations:
         return "says something of another entry"
-    if platform is None and entry.extra.get("artifactType"):
+    if platform is None and entry.artifact_type:
         return "is an artifact, not an image"
     return ""

@@ -60,7 +60,7 @@ class _Entry:
     def is_image(self) -> bool:
         if self.is_attestation or self.descriptor.media_type not in MANIFESTS:
             return False
-        return not self.descriptor.extra.get("artifactType")
+        return self.descriptor.artifact_type is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +261,7 @@ def _kinds(subject: _Subject) -> Iterator[Finding]:
             yield subject.find(rules.NESTED, entry, "mediaType", "is an index", fix)
         elif media_type not in MANIFESTS or (not entry.is_image and not entry.is_attestation):
             if entry.descriptor.platform is not None:
-                kind = entry.descriptor.extra.get("artifactType") or media_type
+                kind = entry.descriptor.artifact_type or media_type
                 message = f"is for {entry.descriptor.platform} and no image but {shown(kind)}"
                 yield subject.find(rules.NO_IMAGE, entry, "mediaType", message, "remove it, or its platform")
         elif media_type != manifest:

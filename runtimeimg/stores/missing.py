@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError, TransientError, UnavailableError
-from runtimeimg.oci import Location
+from runtimeimg.oci import Descriptor, Location
+from runtimeimg.text import message as shown
 
 
 @contextlib.contextmanager
@@ -44,6 +45,14 @@ def same_kind(error: RuntimeimgError, message: str, hint: str | None) -> Runtime
     """Return an error of the same kind and exit code with another text."""
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == RuntimeimgError.__module__)
     return kind(message, hint=hint)  # type: ignore[no-any-return]
+
+
+def elsewhere(descriptor: Descriptor) -> str | None:
+    """Return a hint for a blob that a store has not, where its descriptor says that it is kept elsewhere."""
+    if not descriptor.urls:
+        return None
+    place = shown(descriptor.urls[0])[:200]
+    return f"it is said to be kept at '{place}', from where nothing is fetched: put it into the store"
 
 
 def path_hint(location: Location | str) -> str | None:

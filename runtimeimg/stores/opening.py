@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, Protocol, runtime_checkable
@@ -61,7 +62,7 @@ class StoredBlob:
 
     def open(self) -> IO[bytes]:
         """Return a verified reader of the blob."""
-        return self.blobs.open_blob(self.descriptor)
+        return _open(self.descriptor, self.blobs.open_blob)
 
     @property
     def ranges(self) -> OpenRange | None:
@@ -158,7 +159,7 @@ def _open_image(manifest: Manifest, blobs: Blobs, name: str) -> Image:
     descriptor = manifest.config
     if descriptor.size > MAX_DOCUMENT:
         raise InvalidDocumentError(f"its config is {descriptor.size} bytes; {MAX_DOCUMENT} are allowed")
-    raw = once_more(lambda: read_all(blobs.open_blob(descriptor), MAX_DOCUMENT, "config"))
+    raw = once_more(lambda: read_all(_open(descriptor, blobs.open_blob), MAX_DOCUMENT, "config"))
     config = ImageConfig(raw, descriptor.media_type)
     diff_ids = config.diff_ids
     if len(diff_ids) != len(layers):
@@ -175,10 +176,16 @@ def _open_image(manifest: Manifest, blobs: Blobs, name: str) -> Image:
     )
 
 
+def _open(descriptor: Descriptor, fetch: Callable[[Descriptor], IO[bytes]]) -> IO[bytes]:
+    """Return a verified reader of what a descriptor carries itself, else of what the store fetches."""
+    raw = descriptor.data
+    return fetch(descriptor) if raw is None else verified(io.BytesIO(raw), descriptor, f"data of {descriptor.digest}")
+
+
 def read_manifest(blobs: Blobs, descriptor: Descriptor, name: str) -> bytes:
     """Return the verified bytes of a manifest that a descriptor names."""
     if descriptor.size > MAX_DOCUMENT:
         raise InvalidDocumentError(f"image '{name}': manifest {descriptor.digest} is larger than {MAX_DOCUMENT} bytes")
-    raw = once_more(lambda: read_all(blobs.open_manifest(descriptor), MAX_DOCUMENT, "manifest"))
+    raw = once_more(lambda: read_all(_open(descriptor, blobs.open_manifest), MAX_DOCUMENT, "manifest"))
     check_bytes(raw, descriptor.digest, f"manifest {descriptor.digest}")
     return raw

@@ -13,7 +13,8 @@ from runtimeimg.image import Image
 from runtimeimg.oci import Descriptor, Digest, Location, Manifest, Platform
 from runtimeimg.selection.nfd.spec import ARTIFACT_TYPE, SPEC_TYPE
 from runtimeimg.stores import StoreOptions
-from runtimeimg.stores.registry.referrers import Artifacts, blob, fallback_tag
+from runtimeimg.stores.artifacts import blob
+from runtimeimg.stores.registry.referrers import RegistryArtifacts, fallback_tag
 from tests.indexes.command import done, run
 from tests.indexes.test_lint_command import listed
 from tests.selection.test_compat import DOCUMENT
@@ -76,7 +77,7 @@ def test_an_artifact_is_attached_as_nfd_reads_it(repository: str, files: Path) -
     image = made.image(1)
     made.write(f"{repository}:1", image)
     printed = done("index", "compat", "attach", f"{repository}:1", files / "nfd.yaml")
-    artifacts = Artifacts(Location.parse(f"{repository}:1").reference, StoreOptions())  # type: ignore[arg-type]
+    artifacts = RegistryArtifacts(Location.parse(f"{repository}:1").reference, StoreOptions())  # type: ignore[arg-type]
     (entry,) = artifacts.of_type(digest_of(image), ARTIFACT_TYPE)
     assert str(entry.digest) == printed
     manifest = artifacts.manifest(entry.digest)
@@ -256,7 +257,7 @@ def test_bases_that_go_round_or_are_gone_end(repository: str) -> None:
 
 
 def broken(repository: str, image: Image, raw: bytes, media_type: str = SPEC_TYPE) -> None:
-    artifacts = Artifacts(Location.parse(f"{repository}:1").reference, StoreOptions())  # type: ignore[arg-type]
+    artifacts = RegistryArtifacts(Location.parse(f"{repository}:1").reference, StoreOptions())  # type: ignore[arg-type]
     artifacts.attach(ARTIFACT_TYPE, (blob(raw, media_type),), image.to_manifest().descriptor, {})
 
 
@@ -285,7 +286,7 @@ def test_lists_under_the_fallback_tag_keep_what_others_put_there(repository: str
     made.write(f"{repository}:1", image)
     broken(repository, image, b"other", "application/vnd.example")
     done("index", "compat", "attach", f"{repository}:1", files / "avx2.yaml")
-    artifacts = Artifacts(Location.parse(f"{repository}:1").reference, StoreOptions())  # type: ignore[arg-type]
+    artifacts = RegistryArtifacts(Location.parse(f"{repository}:1").reference, StoreOptions())  # type: ignore[arg-type]
     assert len(artifacts.referrers(digest_of(image))) == 2
     raw = done("index", "show", f"{repository}:{fallback_tag(digest_of(image))}", "--format", "raw")
     entries = json.loads(raw)["manifests"]

@@ -128,7 +128,7 @@ def test_provenance_beside_a_list_of_strangers_is_the_registrys_fault(
     written = write(f"docker://{proxy.address}/{repository}:1", made)
     assert written.descriptor is not None
     kind = {"Content-Type": "application/vnd.oci.image.index.v1+json"}
-    proxy.rule("GET", "/manifests/sha256-", Status(code=200, headers=kind, body=body), times=9)
+    proxy.rule("GET", "/manifests/sha256-", Status(code=200, headers=kind, body=body), times=1 if body == b"{}" else 9)
     document = provenance.Provenance(dockerfile="FROM x\n", plan={"images": []})
     reference = Reference.parse(f"{proxy.address}/{repository}:1")
     if body == b"{}":  # a list without entries

@@ -78,7 +78,6 @@ def _kind(entry: Descriptor) -> str:
         return "index"
     if REFERENCE_DIGEST in entry.annotations:
         return "attestation"
-    artifact = entry.extra.get("artifactType")
-    if isinstance(artifact, str) and artifact:
-        return artifact
+    if entry.artifact_type is not None:
+        return entry.artifact_type
     return "image" if entry.media_type in MANIFESTS else entry.media_type

@@ -21,6 +21,7 @@ from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import Blob, Contents, contents
 from runtimeimg.stores.files import atomic_file, require_folder
 from runtimeimg.stores.layout import files, named_entry, open_entry, parse_index
+from runtimeimg.stores.missing import elsewhere
 from runtimeimg.stores.verify import CHUNK, once_more, verified
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class ArchiveBlobs:
         """Return a verified reader of a blob."""
         member = self._index.find(files.blob_name(descriptor.digest))
         if member is None:
-            raise NotFoundError(f"image '{self.name}': the archive has no blob {descriptor.digest}")
+            raise NotFoundError(
+                f"image '{self.name}': the archive has no blob {descriptor.digest}", hint=elsewhere(descriptor)
+            )
         return verified(self._index.open(member), descriptor, f"blob {descriptor.digest} in '{self._index.path}'")
 
     open_manifest = open_blob

@@ -22,6 +22,7 @@ from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import Blob, contents
 from runtimeimg.stores.files import require_folder
 from runtimeimg.stores.layout import files
+from runtimeimg.stores.missing import elsewhere
 from runtimeimg.stores.opening import Blobs, open_document, open_top, read_manifest
 from runtimeimg.stores.parallel import Stopped, for_each
 from runtimeimg.stores.verify import verified
@@ -66,7 +67,9 @@ class LayoutBlobs:
         try:
             file = open_file(path)
         except NotFoundError:
-            raise NotFoundError(f"image '{self.name}': the layout has no blob {descriptor.digest}") from None
+            raise NotFoundError(
+                f"image '{self.name}': the layout has no blob {descriptor.digest}", hint=elsewhere(descriptor)
+            ) from None
         return verified(file, descriptor, f"blob '{path}'")
 
     open_manifest = open_blob
@@ -169,7 +172,7 @@ def _choose(index: Index, tag: str | None, name: str) -> Descriptor | None:
     Without a tag it is the only entry, or the only one without a name. A tag is matched as skopeo writes it, then as
     containerd does (a full name, of which the tag may be the end).
     """
-    entries = index.manifests
+    entries = tuple(entry for entry in index.manifests if entry.artifact_type is None or _tag_of(entry))
     names = sorted({_tag_of(entry) for entry in entries if _tag_of(entry)})
     if tag is not None:
         wanted = {tag, _full_name(tag) or tag}
@@ -231,7 +234,17 @@ def named_entry(descriptor: Descriptor, image: Image | ImageIndex, tag: str | No
 
 def with_entry(index: Index, entry: Descriptor) -> Index:
     """Return `index` with `entry` in the place of those of the same name (without a name: of the unnamed ones)."""
-    kept = [item for item in _raw_entries(index) if _tag_of(Descriptor.from_json(item)) != _tag_of(entry)]
+    kept = [item for item in _raw_entries(index) if not _replaced(Descriptor.from_json(item), entry)]
+    return index.evolve(manifests=[*kept, entry.to_json()])
+
+
+def _replaced(old: Descriptor, new: Descriptor) -> bool:
+    return _tag_of(old) == _tag_of(new) and (bool(_tag_of(old)) or old.artifact_type is None)
+
+
+def with_artifact(index: Index, entry: Descriptor) -> Index:
+    """Return `index` with the entry of an artifact, which has no name, beside all that is there."""
+    kept = [item for item in _raw_entries(index) if Descriptor.from_json(item).digest != entry.digest]
     return index.evolve(manifests=[*kept, entry.to_json()])
 
 

@@ -20,6 +20,7 @@ from runtimeimg.image import Image, ImageIndex, Origin
 from runtimeimg.oci import Descriptor, Digest, Reference
 from runtimeimg.oci.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.missing import elsewhere
 from runtimeimg.stores.opening import open_top
 from runtimeimg.stores.registry.answers import count, refuse_page
 from runtimeimg.stores.registry.auth import Access
@@ -233,7 +234,10 @@ class Download:
             ok=(200, 206) if ranged else (200,),
             headers=headers,
         )
-        response = self._client.attempt(request)
+        try:
+            response = self._client.attempt(request)
+        except NotFoundError as error:
+            raise NotFoundError(error.message, hint=elsewhere(self._descriptor) or error.hint) from error
         begin = self._offset if response.status == 206 else 0
         if response.status == 206:
             said = re.match(r"bytes ([0-9]+)-", response.headers.get("Content-Range") or "")

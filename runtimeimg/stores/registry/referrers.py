@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtimeimg.budgets import MAX_DOCUMENT
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, RemoteError
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, RemoteError, TransientError
 from runtimeimg.oci import Descriptor, Digest, Index, Manifest, Reference, parse_manifest
 from runtimeimg.oci.documents import dump_json, load_json
-from runtimeimg.oci.mediatypes import OCI_EMPTY, OCI_INDEX, OCI_MANIFEST
+from runtimeimg.oci.mediatypes import OCI_INDEX
+from runtimeimg.stores.artifacts import MAX_REFERRERS, about, artifact, listing, read_files
 from runtimeimg.stores.base import StoreOptions
 from runtimeimg.stores.opening import BytesBlob
 from runtimeimg.stores.registry.address import Address
@@ -26,14 +27,12 @@ from runtimeimg.stores.registry.failures import Timing
 from runtimeimg.stores.registry.places import push_place
 from runtimeimg.stores.registry.pull import RegistryBlobs, fetch_manifest
 from runtimeimg.stores.registry.upload import Upload, confirm
-from runtimeimg.stores.verify import read_all
 
-_EMPTY = b"{}"
-_MAX_REFERRERS = 1000
 _MAX_PAGES = 50
+_TRIES = 5
 
 
-class Artifacts:
+class RegistryArtifacts:
     """The artifacts of a repository; `what` is the word for them in messages."""
 
     def __init__(self, reference: Reference, options: StoreOptions, what: str = "artifact") -> None:
@@ -48,36 +47,34 @@ class Artifacts:
 
         `more` are further fields of the manifest (manifest.md, "Guidelines for Artifact Usage").
         """
-        empty = blob(_EMPTY, OCI_EMPTY)
-        for item in (empty, *files):
+        manifest, blobs = artifact(artifact_type, files, more)
+        for item in blobs:
             key = f"push {item.descriptor.digest}"
             upload = Upload(client=self._client, repository=self._name, blob=item, stop=threading.Event(), key=key)
             upload.run()
-        document = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "artifactType": artifact_type,
-            "config": empty.descriptor.to_json(),
-            "layers": [file.descriptor.to_json() for file in files],
-            **more,
-        }
-        return Manifest(dump_json(document), OCI_MANIFEST)
+        return manifest
 
     def attach(
         self, artifact_type: str, files: Sequence[BytesBlob], subject: Descriptor, more: Mapping[str, Any]
     ) -> Descriptor:
         """Push an artifact about `subject`, which may come later, and see that it is listed; return its descriptor."""
-        bare = Descriptor(media_type=subject.media_type, digest=subject.digest, size=subject.size)
-        manifest = self.made(artifact_type, files, {"subject": bare.to_json(), **more})
-        listed = self.put(manifest, str(manifest.digest))
-        entry = dataclasses.replace(
-            manifest.descriptor, annotations=manifest.annotations, extra={"artifactType": artifact_type}
-        )
-        if not listed:
-            tag = fallback_tag(subject.digest)
-            there = [item for item in self._fallback(tag) if item.digest != entry.digest]
-            self.put(Index.of([*there, entry]), tag)
+        manifest = self.made(artifact_type, files, {**about(subject), **more})
+        entry = listing(manifest)
+        if not self.put(manifest, str(manifest.digest)):
+            self._list(entry, fallback_tag(subject.digest))
         return entry
+
+    def _list(self, entry: Descriptor, tag: str) -> None:
+        """Add an entry under the fallback tag: once more where somebody else's list took its place meanwhile."""
+        for _ in range(_TRIES):
+            there = self._fallback(tag)
+            if any(item.digest == entry.digest for item in there):
+                return
+            self.put(Index.of([*there, entry]), tag)
+        raise TransientError(
+            f"{self._what} {entry.digest} was not listed under '{tag}' in '{self._name}': others write there",
+            hint="try again",
+        )
 
     def put(self, document: Manifest | Index, name: str) -> bool:
         """Put a manifest or index; tell whether the registry noted its subject (`OCI-Subject`)."""
@@ -117,14 +114,14 @@ class Artifacts:
             except InvalidDocumentError as error:
                 raise RemoteError(f"registry '{self._client.registry}': {error}") from None
             following = self._client.next_page(response, where)
-            if following is None or len(found) > _MAX_REFERRERS:
+            if following is None or len(found) > MAX_REFERRERS:
                 break
             where = following
-        return tuple(found[:_MAX_REFERRERS])
+        return tuple(found[:MAX_REFERRERS])
 
     def of_type(self, subject: Digest, artifact_type: str) -> tuple[Descriptor, ...]:
         """Return the referrers of one artifact type."""
-        return tuple(item for item in self.referrers(subject) if item.extra.get("artifactType") == artifact_type)
+        return tuple(item for item in self.referrers(subject) if item.artifact_type == artifact_type)
 
     def manifest(self, digest: Digest) -> Manifest:
         """Return the manifest of an artifact."""
@@ -137,12 +134,7 @@ class Artifacts:
     def files(self, digest: Digest, limit: int) -> dict[str, bytes]:
         """Return the files of an artifact by media type; InvalidDocumentError for one of more than `limit` bytes."""
         blobs = RegistryBlobs(self._client, self._name, f"docker://{self._reference}")
-        found: dict[str, bytes] = {}
-        for layer in self.manifest(digest).layers:
-            if layer.size > limit:
-                raise InvalidDocumentError(f"{self._what} {digest} holds a file of {layer.size} bytes")
-            found.setdefault(layer.media_type, read_all(blobs.open_blob(layer), limit, self._what))
-        return found
+        return read_files(self.manifest(digest), blobs, limit, self._what)
 
     def _fallback(self, tag: str) -> tuple[Descriptor, ...]:
         try:
@@ -158,19 +150,11 @@ class Artifacts:
 
 def _entries(index: Index) -> tuple[Descriptor, ...]:
     entries = index.manifests
-    if len(entries) > _MAX_REFERRERS:
-        raise InvalidDocumentError(f"list of referrers holds {len(entries)} entries; {_MAX_REFERRERS} are allowed")
+    if len(entries) > MAX_REFERRERS:
+        raise InvalidDocumentError(f"list of referrers holds {len(entries)} entries; {MAX_REFERRERS} are allowed")
     return entries
 
 
 def fallback_tag(subject: Digest) -> str:
     """Return the tag under which the referrers of an image are listed where the registry does not list them."""
     return f"{subject.algorithm}-{subject.encoded}"
-
-
-def blob(raw: bytes, media_type: str, annotations: Mapping[str, str] | None = None) -> BytesBlob:
-    """Return a file of an artifact."""
-    descriptor = Descriptor(
-        media_type=media_type, digest=Digest.of(raw), size=len(raw), annotations=dict(annotations or {})
-    )
-    return BytesBlob(descriptor=descriptor, raw=raw)
