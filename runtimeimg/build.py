@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from runtimeimg import stamp as stamping
 from runtimeimg.builders import Builder, BuildRequest, load_builder
 from runtimeimg.builders.chosen import with_chosen_images
+from runtimeimg.builders.debugshell import check_debug_shell
 from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
 from runtimeimg.image import Image, ImageIndex
@@ -111,6 +112,7 @@ def _images(part: Part, stack: ExitStack, graph_format: str) -> Iterator[Image]:
     request = part.request
     for platform in part.platforms or (request.platform,):
         asked = replace(request, platform=platform)
+        check_debug_shell(asked)
         if part.builder.name != "native":
             asked = with_chosen_images(asked)
         image = stack.enter_context(part.builder.build(asked))

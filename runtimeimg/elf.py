@@ -20,7 +20,7 @@ MAGIC = b"\x7fELF"
 _MACHINES = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 22: "s390x", 21: "ppc64", 243: "riscv64", 258: "loong64"}
 _X86_64, _PPC64 = 62, 21
 _TYPES = {1: "relocatable", 2: "executable", 3: "shared", 4: "core"}
-_PT_NOTE, _PT_GNU_PROPERTY = 4, 0x6474E553
+_PT_INTERP, _PT_NOTE, _PT_GNU_PROPERTY = 3, 4, 0x6474E553
 _NT_GNU_PROPERTY = 5
 _ISA_NEEDED, _ISA_USED = 0xC0008002, 0xC0010002
 _MAX_HEADERS, _MAX_SEGMENTS, _MAX_NOTES, _MAX_PROPERTIES = 128, 8, 32, 16
@@ -33,13 +33,14 @@ class Elf:
 
     `architecture` is that of an image's platform, `elf-N` for machines that have no such name here. `isa_needed` is
     the x86-64 level without which the file does not run: 1 the baseline to 4, 0 where it says none; `isa_used` what it
-    may use after having asked the processor.
+    may use after having asked the processor. A program that `needs_loader` is not statically linked.
     """
 
     architecture: str
     kind: str
     isa_needed: int = 0
     isa_used: int = 0
+    needs_loader: bool = False
 
 
 def read(head: bytes) -> Elf | None:
@@ -61,8 +62,9 @@ def _read(head: bytes) -> Elf | None:
     architecture = _MACHINES.get(machine, f"elf-{machine}")
     if machine == _PPC64 and order == "<":
         architecture = "ppc64le"
-    needed, used, notes = 0, 0, 0
+    needed, used, notes, needs_loader = 0, 0, 0, False
     for tag, offset, size in _segments(head, order, wide=wide):
+        needs_loader |= tag == _PT_INTERP
         if machine == _X86_64 and tag in {_PT_NOTE, _PT_GNU_PROPERTY} and notes < _MAX_SEGMENTS:
             notes += 1
             for name, value in _properties(head[offset : offset + size], order, wide=wide):
@@ -75,6 +77,7 @@ def _read(head: bytes) -> Elf | None:
         kind=_TYPES.get(kind, "other"),
         isa_needed=min(needed.bit_length(), 4),
         isa_used=min(used.bit_length(), 4),
+        needs_loader=needs_loader,
     )
 
 

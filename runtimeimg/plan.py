@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,21 @@ from runtimeimg.errors import UsageError
 from runtimeimg.oci.reference import Location
 from runtimeimg.runtimegraph import ENVD_LABEL, GRAPH_LABELS, ExposeItem, RuntimeGraph
 from runtimeimg.spec import checks
-from runtimeimg.spec.expansion import MAX_VALUE, TOO_LONG, Segment, longest, parse
+from runtimeimg.spec.expansion import MAX_VALUE, TOO_LONG, Segment, Variable, longest, parse
 from runtimeimg.spec.patterns import literal_path
 
 if TYPE_CHECKING:
-    from runtimeimg.spec import BuildSpec, Directory
+    from runtimeimg.spec import BuildSpec, Directory, Runtime
 
 SCRATCH = "scratch"
 DEFAULT_CONTEXT = "/workspace/context"
 DEBUG_DIRECTORY = "/.debug"
 DEBUG_LABEL = "dev.runtimeimg.debug"
+DEBUG_PATH = f"{DEBUG_DIRECTORY}/bin"
+"""Where the small shell of a debug variant lies; last on its PATH."""
 CONTEXT_LABEL = "dev.runtimeimg.context"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DEBUG_ORIGIN = "spec.runtime.debug.image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,8 @@ class Facts:
 
     `labels`, `annotations` and `env` are added to the spec's, winning over them. `created` is an RFC 3339 time.
     Without `supervise` the image's entrypoint starts the main command alone; its labels still carry the daemons.
-    `variant` is the name of the one variant of the spec that is meant.
+    `variant` is the name of the one variant of the spec that is meant. With `debug` the image gets the small shell of
+    the spec's debug image; without, that is not looked at.
     """
 
     builder_image: str | None = None
@@ -44,6 +49,7 @@ class Facts:
     created: str | None = None
     supervise: bool = True
     variant: str | None = None
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +125,13 @@ class BuildPlan:
     """Whether the entrypoint starts the daemons beside the main command."""
     variants: tuple[PlannedVariant, ...] = ()
     """The variants of the spec, all of them; each has a plan of its own."""
+    debug: Location | None = None
+    """The image whose small shell is added; None where none is."""
 
     def role(self, image: Location) -> str:
         """Return what messages call an image of the plan."""
-        return {str(self.builder): "builder image", str(self.base): "base image"}.get(str(image), "image")
+        roles = {str(self.debug): "debug image", str(self.builder): "builder image", str(self.base): "base image"}
+        return roles.get(str(image), "image")
 
     @property
     def images(self) -> tuple[Location, ...]:
@@ -183,9 +192,12 @@ def _resolved(spec: BuildSpec, facts: Facts, variants: tuple[PlannedVariant, ...
     ]
     labels = {**runtime.labels, **facts.labels}
     _refuse_reserved(labels)
-    if runtime.debug_image is not None:
-        copies.append(_debug_copy(runtime.debug_image))
+    env = _env(runtime.env, facts.env)
+    debug = _debug(runtime, facts, variants)
+    if debug is not None:
+        copies.append(_debug_copy(debug))
         labels[DEBUG_LABEL] = "true"
+        env = _with_debug_path(env)
     if runtime.context is not None:
         labels[CONTEXT_LABEL] = runtime.context
     return BuildPlan(
@@ -194,7 +206,7 @@ def _resolved(spec: BuildSpec, facts: Facts, variants: tuple[PlannedVariant, ...
         builder=builder,
         builder_origin=builder_origin,
         outputs=facts.output_images or ((spec.output_image,) if spec.output_image else ()),
-        env=_env(runtime.env, facts.env),
+        env=env,
         labels=MappingProxyType(labels),
         run=tuple(Text(value=line, origin=f"spec.runtime.run[{index}]") for index, line in enumerate(runtime.run)),
         copies=tuple(copies),
@@ -210,6 +222,7 @@ def _resolved(spec: BuildSpec, facts: Facts, variants: tuple[PlannedVariant, ...
         metadata=_metadata(facts),
         supervise=facts.supervise,
         variants=variants,
+        debug=debug,
     )
 
 
@@ -297,14 +310,35 @@ def _same_place(source: str) -> str | None:
     return None if folder is None else folder.rstrip("/") + "/"
 
 
-def _debug_copy(image: str) -> Copy:
-    return Copy(
-        source="/bin",
-        destination=f"{DEBUG_DIRECTORY}/bin",
-        image=Location.parse(image),
-        chown=None,
-        origin="spec.runtime.debug.image",
+def _debug(runtime: Runtime, facts: Facts, variants: tuple[PlannedVariant, ...]) -> Location | None:
+    """Return the image whose shell is added, None where none is asked for."""
+    if not facts.debug:
+        return None
+    if runtime.debug_image is not None:
+        return Location.parse(runtime.debug_image)
+    if variants and facts.variant is None:
+        return None  # each variant is asked for its own
+    raise UsageError(
+        "--debug: the spec does not say whose shell is to be added",
+        hint="write spec.runtime.debug, for example {image: busybox:musl}",
     )
+
+
+def _debug_copy(image: Location) -> Copy:
+    return Copy(source="/bin", destination=DEBUG_PATH, image=image, chown=None, origin=_DEBUG_ORIGIN)
+
+
+def _with_debug_path(env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
+    """Return the variables with the debug shell last on PATH.
+
+    The usual PATH is written out for a base that has none: builders do not agree on whether it is there for reference.
+    """
+    default = EnvVar(name="PATH", value=(Variable("PATH", "-", (DEFAULT_PATH,)),), origin=_DEBUG_ORIGIN)
+    own = next((item for item in env if item.name == "PATH"), default)
+    *before, last = own.value or ("",)
+    after = f":{DEBUG_PATH}" if own.value else DEBUG_PATH
+    path = replace(own, value=(*before, last + after) if isinstance(last, str) else (*before, last, after))
+    return tuple(path if item is own else item for item in env) if own is not default else (*env, path)
 
 
 def _graph(spec: BuildSpec) -> RuntimeGraph:

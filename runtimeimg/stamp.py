@@ -16,7 +16,7 @@ from runtimeimg import runtimegraph, supervisor
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image
 from runtimeimg.oci import Digest, ImageConfig
-from runtimeimg.plan import BuildPlan, EnvVar, StampInstructions
+from runtimeimg.plan import DEFAULT_PATH, BuildPlan, EnvVar, StampInstructions
 from runtimeimg.runtimegraph import RuntimeGraph
 from runtimeimg.spec.expansion import ExpansionError, Variable, expand
 
@@ -24,7 +24,6 @@ BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 MAX_ENVIRONMENT = 1 << 20
 """Bytes of all variables together; Linux starts no program with more than about two mebibytes."""
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

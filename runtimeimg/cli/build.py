@@ -86,6 +86,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--graph-format", type=click.Choice(["runtimegraph", "envd", "both"]), default="runtimegraph", show_default=True
 )
 @click.option("--no-supervise", is_flag=True, help="Leave the entrypoint alone: the labels alone carry the daemons.")
+@click.option("--debug", is_flag=True, help="Add the small shell of spec.runtime.debug, and mark the image so.")
 @click.option("--revision", help="Revision of the source, for its label.")
 @click.option("--image-version", help="Version of the packaged software, for its label.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
@@ -162,6 +163,7 @@ def _facts(options: dict[str, Any]) -> Facts:
         version=options["image_version"],
         created=_rfc3339(epoch) if epoch is not None else None,
         supervise=not options["no_supervise"],
+        debug=options["debug"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from itertools import takewhile
 from typing import NoReturn
 
 import click
@@ -59,7 +60,7 @@ def main() -> NoReturn:
     try:
         interrupts.tidy_up_first()
         _sweep()
-        code = _finished(_run(debug="--debug" in sys.argv[1:]))
+        code = _finished(_run(debug=_wants_traceback(sys.argv[1:])))
         interrupts.end_at_once()
     except KeyboardInterrupt:
         # Everything was tidied up on the way here; threads that still wait for somebody are not waited for.
@@ -67,6 +68,11 @@ def main() -> NoReturn:
             sys.stdout.flush()
         interrupts.end()
     sys.exit(code)
+
+
+def _wants_traceback(arguments: list[str]) -> bool:
+    """Tell whether `--debug` is given before the command; behind it, it is the command's own."""
+    return "--debug" in takewhile(lambda text: text.startswith("-"), arguments)
 
 
 def _sweep() -> None:

@@ -34,6 +34,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--builder-image", metavar="REF", help="Image to copy from, in place of spec.builder.image.")
 @click.option("--label", multiple=True, metavar="K=V", help="Label to add.")
 @click.option("--env", multiple=True, metavar="K=V", help="Environment variable to add.")
+@click.option("--debug", is_flag=True, help="Add the small shell of spec.runtime.debug, and mark the image so.")
 @click.option(
     "--graph-format", type=click.Choice(["runtimegraph", "envd", "both"]), default="runtimegraph", show_default=True
 )
@@ -48,13 +49,20 @@ def command(
     builder_image: str | None,
     label: tuple[str, ...],
     env: tuple[str, ...],
+    debug: bool,
     graph_format: str,
     stores: Callable[[], StoreOptions],
 ) -> None:
     """Write the Dockerfile.runtime of SPEC (build.yaml by default, - for standard input)."""
     from runtimeimg.plan import Facts
 
-    facts = Facts(builder_image=builder_image, labels=pairs(label, "--label"), env=pairs(env, "--env"), variant=variant)
+    facts = Facts(
+        builder_image=builder_image,
+        labels=pairs(label, "--label"),
+        env=pairs(env, "--env"),
+        variant=variant,
+        debug=debug,
+    )
     made = read_plan(spec, facts)
     plan = made.plan
     text = _text(plan, stores(), graph_format if stamped else None)

@@ -9,7 +9,7 @@ BUILD = Guide(
     model=BuildSpec,
     examples={
         "base": "{image: debian:bookworm-slim}",
-        "debug": "{image: busybox:stable}",
+        "debug": "{image: busybox:musl}",
         "env": "{NAME: value}",
         "labels": "{org.example.team: web}",
         "annotations": "{org.example.team: web}",

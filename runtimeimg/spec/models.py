@@ -106,7 +106,9 @@ class Runtime(Closed):
         default=None, description="Where `runtimeimg run` mounts the caller's folder.", examples=["/workspace/context"]
     )
     debug_image: DebugName | None = Field(
-        default=None, alias="debug", description="Adds a small shell and marks the image as debuggable."
+        default=None,
+        alias="debug",
+        description="Whose small shell `build --debug` adds; without that option it is not looked at.",
     )
 
     @property

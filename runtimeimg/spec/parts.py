@@ -49,7 +49,7 @@ class DebugImage(Closed):
     """An image with a static shell."""
 
     image: fields.ImageText = Field(
-        description="Name of an image that holds a static shell.", examples=["busybox:stable"]
+        description="Name of an image whose `/bin/sh` is statically linked.", examples=["busybox:musl"]
     )
 
 

@@ -12,7 +12,7 @@ from runtimeimg.builders import load_builder
 from runtimeimg.errors import BuildFailed, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Platform
-from runtimeimg.stamp import DEFAULT_PATH
+from runtimeimg.plan import DEFAULT_PATH
 
 from .images import (
     Item,

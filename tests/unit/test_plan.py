@@ -7,7 +7,7 @@ from runtimeimg.oci import Location
 from runtimeimg.plan import BuildPlan, EnvVar, Facts, resolve
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 from runtimeimg.spec import load_spec_text
-from runtimeimg.spec.expansion import Variable
+from runtimeimg.spec.expansion import Variable, expand
 
 HEAD = "apiVersion: runtimeimg.dev/v1\nkind: Build\nspec:\n"
 
@@ -75,7 +75,8 @@ def test_owners_images_and_origins_of_copies() -> None:
     plan = plan_of(
         "    user: {name: app, group: '7'}\n"
         "    directories: [/a, {source: /b, chown: root}, '$(workspace)/c:/c', {source: /d, image: 'o:1'}]\n"
-        "    debug: {image: 'busybox:1'}\n"
+        "    debug: {image: 'busybox:1'}\n",
+        debug=True,
     )
     assert [(copy.source, copy.chown, copy.image and str(copy.image)) for copy in plan.copies] == [
         ("/a", "app:7", "web:1"),
@@ -88,6 +89,35 @@ def test_owners_images_and_origins_of_copies() -> None:
     assert plan.user == "app:7"
     assert [str(image) for image in plan.images] == ["web:1", "o:1", "busybox:1"]
     assert plan.labels["dev.runtimeimg.debug"] == "true"
+    assert plan.debug == Location.parse("busybox:1")
+    assert plan.role(Location.parse("busybox:1")) == "debug image"
+
+
+DEBUG = "    debug: {image: 'busybox:1'}\n"
+
+
+def test_without_being_asked_for_the_debug_image_is_not_there_at_all() -> None:
+    assert plan_of(DEBUG) == plan_of("")
+
+
+def test_the_debug_shell_is_last_on_the_path() -> None:
+    def path(spec: str, **env: str) -> list[tuple[str, str]]:
+        plan = plan_of(spec + DEBUG, debug=True, env=env)
+        return [(expand(item.value, {"PATH": "/base"}), item.origin) for item in plan.env if item.name == "PATH"]
+
+    assert path("") == [("/base:/.debug/bin", "spec.runtime.debug.image")]
+    assert path("    env: {PATH: '/app:$PATH'}\n") == [("/app:/base:/.debug/bin", "spec.runtime.env.PATH")]
+    assert path("    env: {PATH: '$PATH:/app'}\n") == [("/base:/app:/.debug/bin", "spec.runtime.env.PATH")]
+    assert path("    env: {PATH: '/app:$PATH'}\n", PATH="/x") == [("/x:/.debug/bin", "--env")]
+    assert path("", PATH="") == [("/.debug/bin", "--env")]
+    (variable,) = plan_of(DEBUG, debug=True).env
+    assert expand(variable.value, {}) == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.debug/bin"
+
+
+def test_a_debug_image_is_wanted_where_a_shell_is() -> None:
+    with pytest.raises(UsageError, match="the spec does not say whose shell is to be added") as caught:
+        plan_of("", debug=True)
+    assert "spec.runtime.debug" in str(caught.value.hint)
 
 
 def test_the_builder_image_is_the_first_of_the_images() -> None:

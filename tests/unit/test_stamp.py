@@ -8,7 +8,7 @@ from runtimeimg import runtimegraph, stamp
 from runtimeimg.errors import UsageError
 from runtimeimg.image import Image
 from runtimeimg.oci import Digest, ImageConfig
-from runtimeimg.plan import BuildPlan, Facts, resolve
+from runtimeimg.plan import DEFAULT_PATH, BuildPlan, Facts, resolve
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 from runtimeimg.spec import load_spec_text
 from runtimeimg.supervisor import unwrap
@@ -104,7 +104,7 @@ def test_doublings_are_refused_before_any_builder_sees_them(first: str) -> None:
 
 def test_a_base_without_path_gets_the_default_one() -> None:
     empty = ImageConfig.from_json({"os": "linux", "architecture": "amd64"})
-    assert stamp.configure(empty, plan_of("")).env == {"PATH": stamp.DEFAULT_PATH}
+    assert stamp.configure(empty, plan_of("")).env == {"PATH": DEFAULT_PATH}
 
 
 def test_stamping_twice_is_stamping_once() -> None:
