@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runtimeimg.run import RunOptions, RunPlan
     from runtimeimg.stores import StoreOptions
 
+_WITH_USER = ("pod", "deployment", "cri")
 # What stands for the caller's directory where nothing is said; a quadlet or a pod runs where no caller is.
 _HERE = {"compose": ".", "docker": ".", "podman": "."}
 
@@ -28,10 +29,10 @@ _HERE = {"compose": ".", "docker": ".", "podman": "."}
 @click.command("export")
 @run_options
 @click.option("--to", "target", type=click.Choice(TARGETS), required=True, help="What to write.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; of quadlets, the folder.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; the folder for quadlets and cri.")
 @click.option("--image", "called", metavar="NAME", help="What the image is called where the document is used.")
 @click.option("--service", is_flag=True, help="Add a Service for the ports of a pod or deployment.")
-@click.option("--read-only", is_flag=True, help="Make the root file system of a pod or deployment read-only.")
+@click.option("--read-only", is_flag=True, help="Make the root file systems of a pod, deployment or cri read-only.")
 @click.option("--node-affinity", is_flag=True, help="Ask for nodes that the chosen entry of an index is for.")
 @click.option("--platform", help="Platform to take of an index; this machine's by default.")
 @store_options
@@ -49,7 +50,7 @@ def command(
     stores: Callable[[], StoreOptions],
 ) -> None:
     """Write how IMAGE is run, as its labels say, as documents or commands of other tools."""
-    from runtimeimg.export import export
+    from runtimeimg.export import FOLDERS, export, export_files
     from runtimeimg.export.images import image_for
     from runtimeimg.oci import Reference
     from runtimeimg.run import RunPlan
@@ -57,25 +58,27 @@ def command(
 
     location, wanted = location_of(image), platform_of(platform)
     name = Reference.parse(called).familiar if called is not None else image_for(location, target)
-    options = run(_HERE.get(target))
+    chosen = run(_HERE.get(target))
     found = find(location, stores(), wanted)
     if called is None and found.entry is not None and location.reference is not None:
         # A name alone would leave the choice to whoever pulls it.
-        chosen = replace(location.reference, tag=None, digest=found.entry.digest)
-        name = image_for(replace(location, transport="docker", reference=chosen), target)
-    plan = RunPlan.of(found, options)
+        pinned = replace(location.reference, tag=None, digest=found.entry.digest)
+        name = image_for(replace(location, transport="docker", reference=pinned), target)
+    plan = RunPlan.of(found, chosen)
     own = plan.image
     plan = replace(plan, image=name)
+    advice: tuple[str, ...] = ()
     for note in plan.notes:
         click.echo(f"runtimeimg: {note}", err=True)
-    if output is not None and target == "systemd-quadlet":
-        from runtimeimg.export.quadlet import quadlets
-
-        files = {output / name: text for name, text in quadlets(plan).items()}
+    uid = _user_number(replace(plan, image=own), found, stores()) if target in _WITH_USER else None
+    affinity = _affinity(found) if node_affinity else None
+    options: dict[str, Any] = {"service": service, "read_only": read_only, "uid": uid, "affinity": affinity}
+    if output is not None and target in FOLDERS:
+        documents = export_files(plan, target, **options)
+        files = {output / name: text for name, text in documents.items()}
+        advice = _advice(plan, documents) if target == "cri" else ()
     else:
-        uid = _user_number(replace(plan, image=own), found, stores()) if target in {"pod", "deployment"} else None
-        affinity = _affinity(found) if node_affinity else None
-        text = export(plan, target, service=service, read_only=read_only, uid=uid, affinity=affinity)
+        text = export(plan, target, **options)
         if output is None:
             click.echo(text, nl=False)
             return
@@ -86,6 +89,15 @@ def command(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
         click.echo(f"wrote {path}", err=True)
+    for line in advice:
+        click.echo(printable(line), err=True)
+
+
+def _advice(plan: RunPlan, documents: dict[str, str]) -> tuple[str, ...]:
+    """Return what to type to start the documents."""
+    from runtimeimg.export.cri import command_lines
+
+    return ("to start it, in that folder:", *(f"  {line}" for line in command_lines(documents, plan.image)))
 
 
 def _affinity(found: Image) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from runtimeimg.errors import UsageError
 if TYPE_CHECKING:
     from runtimeimg.run.plan import RunPlan
 
-TARGETS = ("pod", "deployment", "compose", "docker", "podman", "systemd-quadlet")
+TARGETS = ("pod", "deployment", "compose", "cri", "docker", "podman", "systemd-quadlet")
 
-__all__ = ["TARGETS", "export"]
+FOLDERS = ("cri", "systemd-quadlet")
+"""Targets that are several files."""
+
+__all__ = ["FOLDERS", "TARGETS", "export", "export_files"]
 
 
 def with_image(plan: RunPlan, target: str) -> RunPlan:
@@ -42,10 +45,7 @@ def export(
     what a target cannot express, and for an image that its reader cannot get.
     """
     plan = with_image(plan, target)
-    if target not in {"pod", "deployment"} and (service or read_only or affinity):
-        raise UsageError(
-            f"a Service, a read-only root file system and node affinity are for pods and deployments, not for {target}"
-        )
+    _check(target, service=service, read_only=read_only, affinity=affinity)
     match target:
         case "pod" | "deployment":
             from runtimeimg.export import pod
@@ -56,6 +56,10 @@ def export(
             from runtimeimg.export.compose import compose_file
 
             return compose_file(plan)
+        case "cri":
+            from runtimeimg.export.cri import cri_text
+
+            return cri_text(plan, read_only=read_only, uid=uid)
         case "docker" | "podman":
             from runtimeimg.export.commandline import command_lines
 
@@ -65,3 +69,31 @@ def export(
 
             return quadlet_text(plan)
     raise UsageError(f"export target {target!r} is not one of {', '.join(TARGETS)}")
+
+
+def export_files(
+    plan: RunPlan,
+    target: str,
+    *,
+    service: bool = False,
+    read_only: bool = False,
+    uid: int | None = None,
+    affinity: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return what `export` gives as files of a folder by their names, for a target of FOLDERS."""
+    plan = with_image(plan, target)
+    _check(target, service=service, read_only=read_only, affinity=affinity)
+    if target == "cri":
+        from runtimeimg.export.cri import cri_documents
+
+        return cri_documents(plan, read_only=read_only, uid=uid)
+    from runtimeimg.export.quadlet import quadlets
+
+    return quadlets(plan)
+
+
+def _check(target: str, *, service: bool, read_only: bool, affinity: Mapping[str, Any] | None) -> None:
+    if target not in {"pod", "deployment"} and (service or affinity or (read_only and target != "cri")):
+        raise UsageError(
+            f"a Service, a read-only root file system and node affinity are for pods and deployments, not for {target}"
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from runtimeimg.errors import UsageError
 from runtimeimg.oci import Location
 
-CLUSTER_TARGETS = ("pod", "deployment")
-_QUALIFIED = ("pod", "deployment", "podman", "systemd-quadlet")
+CLUSTER_TARGETS = ("pod", "deployment", "cri")
+"""Targets whose readers do not look into the Engine of this machine."""
+_QUALIFIED = (*CLUSTER_TARGETS, "podman", "systemd-quadlet")
 """Targets whose readers search several registries for a name without one."""
 
 
@@ -25,7 +26,7 @@ def image_for(location: Location, target: str) -> str:
         return location.image_id or (reference.familiar if reference is not None else "")
     if target in CLUSTER_TARGETS:
         raise UsageError(
-            f"image '{location}' is on this machine alone, where a cluster cannot pull it",
+            f"image '{location}' is on this machine alone, where {_reader(target)} cannot pull it",
             hint=f"push it: runtimeimg copy {location} docker://HOST/NAME, and export that name; or pass --image NAME "
             "for what it is called there",
         )
@@ -37,4 +38,5 @@ def image_for(location: Location, target: str) -> str:
 
 
 def _reader(target: str) -> str:
-    return {"compose": "docker-compose", "systemd-quadlet": "a quadlet"}.get(target, target)
+    readers = {"compose": "docker-compose", "systemd-quadlet": "a quadlet", "cri": "a CRI runtime"}
+    return "a cluster" if target in {"pod", "deployment"} else readers.get(target, target)

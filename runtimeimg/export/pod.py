@@ -155,19 +155,31 @@ def _security(plan: RunPlan, read_only: bool, uid: int | None) -> dict[str, Any]
     A kubelet can tell that a user is not root only by its number. An image of root's keeps its capabilities and its way
     to others: it may well need them to change owners or to become somebody else.
     """
-    name = plan.user.partition(":")[0]
-    if name.isdecimal() and not re.fullmatch(r"[0-9]{1,10}", name):
-        raise InvalidDocumentError(f"user {name[:40]!r} of the image is no number that a user can have")
-    number = int(name) if name.isdecimal() else uid
+    number = user_number(plan, uid)
     security: dict[str, Any] = {}
     if number:
         security["runAsNonRoot"] = True
-        if not name.isdecimal():
+        if not plan.user.partition(":")[0].isdecimal():
             security["runAsUser"] = number
-    if number or (number is None and name not in {"", "root"}):
+    if is_restricted(plan, number):
         security["allowPrivilegeEscalation"] = False
         security["capabilities"] = {"drop": ["ALL"]}
     if read_only:
         security["readOnlyRootFilesystem"] = True
     security["seccompProfile"] = {"type": "RuntimeDefault"}
     return security
+
+
+def user_number(plan: RunPlan, uid: int | None) -> int | None:
+    """Return the number of the image's user: the one it names, else `uid`; None where that is not known."""
+    name = plan.user.partition(":")[0]
+    if not name.isdecimal():
+        return uid
+    if not re.fullmatch(r"[0-9]{1,10}", name):
+        raise InvalidDocumentError(f"user {name[:40]!r} of the image is no number that a user can have")
+    return int(name)
+
+
+def is_restricted(plan: RunPlan, number: int | None) -> bool:
+    """Tell whether the image's user, whose number this is, has no use for capabilities: anybody but root."""
+    return bool(number) or (number is None and plan.user.partition(":")[0] not in {"", "root"})

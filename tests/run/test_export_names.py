@@ -15,17 +15,17 @@ from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 
 from .conftest import PATIENCE, PREFIX, fetch, runtimeimg
 
-ALL = ("docker", "podman", "compose", "systemd-quadlet", "pod", "deployment")
+ALL = ("docker", "podman", "compose", "systemd-quadlet", "pod", "deployment", "cri")
 NAMES = [
     ("web:1", ALL, "web:1"),
     ("h.example:5000/a/web", ALL, "h.example:5000/a/web"),
     ("docker://h.example/web", ALL, "h.example/web:latest"),
     ("docker://web:1", ("docker", "compose"), "web:1"),
-    ("docker://web:1", ("pod", "deployment", "podman", "systemd-quadlet"), "docker.io/library/web:1"),
+    ("docker://web:1", ("pod", "deployment", "cri", "podman", "systemd-quadlet"), "docker.io/library/web:1"),
     ("docker-daemon:web:1", ("docker", "podman", "compose", "systemd-quadlet"), "web:1"),
 ]
 NOT = [
-    ("docker-daemon:web:1", ("pod", "deployment")),
+    ("docker-daemon:web:1", ("pod", "deployment", "cri")),
     ("oci:web.oci:1", ALL),
     ("oci-archive:web.tar", ALL),
     ("docker-archive:web.tar", ALL),
