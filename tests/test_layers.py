@@ -15,7 +15,7 @@ RANKS = {
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),
     4: ("planned", "render", "selection", "stamp", "strategy", "stores"),
     5: ("compose", "detect", "unpack"),
-    6: ("builders", "run"),
+    6: ("builders", "bundle", "run"),
     7: ("build", "compat", "export", "provenance"),
     8: ("step",),
     9: ("cli",),

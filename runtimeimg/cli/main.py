@@ -20,6 +20,7 @@ from runtimeimg.text import message as shown
 # name: (module under runtimeimg.cli, what `--help` says of it)
 COMMANDS = {
     "build": ("build", "Build the runtime image of a spec and stamp it."),
+    "bundle": ("bundle", "Make an image a runtime bundle, which runc and crun start."),
     "cache": ("cache", "Show or clear what the native builder keeps."),
     "completion": ("completion", "Print what completes this command in bash, zsh or fish."),
     "copy": ("copy", "Copy an image from one place to another."),
