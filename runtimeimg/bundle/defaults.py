@@ -112,8 +112,8 @@ DEFAULTS = (
     Default(
         path="process.rlimits",
         value=[{"type": "RLIMIT_NOFILE", "hard": 4096, "soft": 1024}],
-        reason="what Linux itself begins with: programs that call select(2) need the one, and nobody may raise the other, "
-        "so that more would not start where less is allowed",
+        reason="what Linux itself begins with: programs that call select(2) need the one, and more than the other "
+        "would not start where the caller has less",
         change="`--set process.rlimits[0].hard=1048576`",
     ),
     Default(
