@@ -5,7 +5,7 @@ What is of other systems than Linux is known to be there, and not looked into.
 
 from __future__ import annotations
 
-from runtimeimg.bundle.features import version
+from runtimeimg.bundle.features import ordered, version
 from runtimeimg.bundle.shape import ANY, FLAG, TEXT, TEXTS, Shape, Wrong, integer, listed, mapped, record, text, wrong
 from runtimeimg.bundle.values import STAGES
 
@@ -332,9 +332,9 @@ def _absolute(config: dict[str, object]) -> list[tuple[str, str, str]]:
     process, mounts, hooks, linux = (config.get(key) for key in ("process", "mounts", "hooks", "linux"))
     if isinstance(process, dict):
         found.append(("process.cwd", process["cwd"], ""))
-    if isinstance(mounts, list):
+    if isinstance(mounts, list) and ordered(str(config["ociVersion"]))[0] < (1, 2, 0):
         found += [
-            (f"mounts[{number}].destination", item["destination"], ", which versions before 1.2 need")
+            (f"mounts[{number}].destination", item["destination"], ", which versions before 1.2.0 want")
             for number, item in enumerate(mounts)
         ]
     if isinstance(hooks, dict):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runtimeimg.bundle.rules import RULES as OF_BUNDLES
 from runtimeimg.errors import UsageError
 from runtimeimg.findings import Finding, Place, Rule, Severity, chosen, counts, to_json
 from runtimeimg.findings.markdown import rules_to_markdown, to_markdown
@@ -14,7 +15,7 @@ from runtimeimg.findings.sarif import to_sarif
 from runtimeimg.selection.lintrules import RULES as OF_INDEXES
 from runtimeimg.selection.nfd.lint import RULES as OF_DOCUMENTS
 
-RULES = (*OF_DOCUMENTS, *OF_INDEXES)
+RULES = (*OF_BUNDLES, *OF_DOCUMENTS, *OF_INDEXES)
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,6 +8,7 @@ from runtimeimg.cli.lazy import LazyGroup
 
 # name: (module of this package, what `--help` says of it)
 COMMANDS = {
+    "check": ("check", "Say what of a bundle a runtime does not vouch for."),
     "write": ("write", "Write the bundle of an image; what 'bundle IMAGE DIR' means."),
 }
 _WRITE = "write"
