@@ -32,7 +32,7 @@ from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.spool import Spool, Taken
 from runtimeimg.compose.wanted import Wanted
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, RemoteError, RuntimeimgError, TransientError
-from runtimeimg.image.ahead import ahead
+from runtimeimg.image.ahead import Counted, ahead
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
 from runtimeimg.image.marks import Marker
@@ -321,10 +321,10 @@ _PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
 @contextlib.contextmanager
 def _unfolding(
     pieces: Iterator[bytes], ref: LayerRef, marker: Marker | None = None
-) -> Iterator[tuple[_Raw, Generator[bytes, None, None], Unfolded]]:
+) -> Iterator[tuple[Counted, Generator[bytes, None, None], Unfolded]]:
     """Return the raw and the unfolded pieces of a layer, each made ahead by a thread that ends with the context."""
     source = ahead(pieces, _DEPTH)
-    raw = _Raw(source)
+    raw = Counted(source)
     made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size, marker=marker)
     with contextlib.closing(source), contextlib.closing(ahead(made, _DEPTH)) as unfolded:
         try:
@@ -334,37 +334,3 @@ def _unfolding(
             unfolded.close()
             raw.finish()
             raise
-
-
-class _Raw:
-    """The pieces of a blob, and what went wrong with them: a thread may find that when nobody listens any more."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._bytes = 0
-        self._error: Exception | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            piece = next(self._pieces)
-        except StopIteration:
-            raise
-        except Exception as error:
-            self._error = error
-            raise
-        self._bytes += len(piece)
-        return piece
-
-    def count(self) -> int:
-        """Return how many bytes were read."""
-        return self._bytes
-
-    def finish(self) -> None:
-        """Read the rest, so that all of the blob is verified; raise what went wrong, now or before."""
-        for _ in self:
-            pass
-        if self._error is not None:
-            raise self._error

@@ -2,7 +2,7 @@
 
 What is read: ustar and old headers, PAX records (path, linkpath, size, uid, gid, mtime, SCHILY.xattr.*, GNU.sparse.*
 of all three versions), GNU long names and links, GNU's old sparse files, numbers in base 256. Names are bytes: a
-layer may hold any. User and group names are passed over, as every engine does; times are whole seconds.
+layer may hold any. User and group names are passed over, as every engine does; the times of entries are whole seconds.
 
 Where the formats leave it open this follows what engines do: a leading `/` means nothing, global PAX headers are
 passed over, links and devices have no contents whatever their size says, what follows the end of the archive is
@@ -99,7 +99,7 @@ class LayerTar:
 
     `paid` tells how many bytes of the blob were read, which budgets grow with; those of the archive itself if None.
     `start` is the offset in the archive at which the current entry begins, its extended headers included, and at the
-    end of all that of what follows the last one.
+    end of all that of what follows the last one. `fraction` are nanoseconds beyond the seconds of the entry's time.
     """
 
     def __init__(self, pieces: Iterable[bytes], name: str, paid: Callable[[], int] | None = None) -> None:
@@ -117,7 +117,7 @@ class LayerTar:
         self._extensions = 0  # bytes of extended headers: of the layer, of the entry
         self._extension = 0
         self._contents = 0
-        self.start = 0
+        self.start = self.fraction = 0
 
     def __iter__(self) -> Iterator[Entry]:
         try:
@@ -250,6 +250,7 @@ class LayerTar:
             kind = DIRECTORY
         self._path = path
         values = (path, kind, number(mode) & 0o7777, number(uid), number(gid), number(size), number(mtime))
+        self.fraction = 0
         if kind in "fd" and not records and flag != b"S":
             return self._checked(*values)
         entry = Entry(*values, target=tarheader.text(link))
@@ -286,7 +287,7 @@ class LayerTar:
         if (value := records.get(b"gid")) is not None:
             gid = tarheader.decimal(value, "gid")
         if (value := records.get(b"mtime")) is not None:
-            mtime = tarheader.seconds(value)
+            mtime, self.fraction = tarheader.time(value)
         xattrs = tuple(sorted((key[len(XATTR) :], data) for key, data in records.items() if key.startswith(XATTR)))
         if b"\0" in path or b"\0" in target:
             raise TarFormatError("a name in an extended header holds a NUL")

@@ -84,17 +84,18 @@ def decimal(value: bytes, what: str) -> int:
     return int(value)
 
 
-def seconds(value: bytes) -> int:
-    """Return a time of an extended header in whole seconds, rounded down."""
+def time(value: bytes) -> tuple[int, int]:
+    """Return a time of an extended header in whole seconds, rounded down, and the nanoseconds beyond them."""
     found = _DECIMAL_TIME.match(value)
     if found is None:
         raise TarFormatError(f"time {value[:40]!r} of an extended header is not a number")
-    whole = int(found[2])
+    whole, fraction = int(found[2]), int((found[3] or b"")[:9].ljust(9, b"0"))
     if found[1]:
-        whole = -whole - (1 if (found[3] or b"").strip(b"0") else 0)
+        below = bool((found[3] or b"").strip(b"0"))
+        whole, fraction = -whole - below, 1_000_000_000 - max(fraction, 1) if below else 0
     if abs(whole) > MAX_NUMBER:
         raise TarFormatError("a time of an extended header is too large")
-    return whole
+    return whole, fraction
 
 
 def pax_records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
