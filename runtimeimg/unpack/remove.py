@@ -67,7 +67,8 @@ def _remove_folder(folder: int, name: bytes) -> None:
 def _folders_left(fd: int) -> list[bytes]:
     """Remove all but directories from a directory, and return the names of some of those; none when it is empty."""
     while True:
-        gone, found = 0, []
+        gone = 0
+        found: list[bytes] = []
         with os.scandir(fd) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name)

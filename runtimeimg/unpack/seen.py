@@ -34,7 +34,7 @@ class Seen:
             self._grow()
         return True
 
-    def __contains__(self, path: bytes) -> bool:
+    def __contains__(self, path: object) -> bool:
         return self._table[self._place(hash(path) & _ALL or 1)] != 0
 
     def _place(self, key: int) -> int:
