@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from runtimeimg.bundle import places
 from runtimeimg.bundle.features import Runtime
+from runtimeimg.bundle.setuid import setuid_files
 from runtimeimg.bundle.values import Files
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.text import plain
@@ -79,6 +81,17 @@ def acted_upon(config: Mapping[str, Any], labels: Mapping[str, str], runtime: Ru
                 where=f"annotations[{key}]",
                 message=f"label '{plain(key)[:120]}' of the image would be acted upon by {title}",
             )
+
+
+def setuid(rootfs: Path) -> Iterator[Refusal]:
+    """Yield the setuid and setgid files of a rootless bundle."""
+    for path in setuid_files(rootfs):
+        yield Refusal(
+            name="setuid",
+            where=path,
+            message=f"'{plain(path)}' is setuid or setgid, and all files of a rootless bundle are yours",
+            fix="nobody else may enter the bundle's folder then, and the process gains nothing by them",
+        )
 
 
 def _links(config: Mapping[str, Any], files: Files) -> Iterator[Refusal]:

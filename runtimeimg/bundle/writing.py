@@ -12,12 +12,12 @@ from runtimeimg.bundle import assembly, configshape, layerfiles, refusals
 from runtimeimg.bundle.conversion import convert
 from runtimeimg.bundle.values import Bundle, BundleOptions, Files
 from runtimeimg.cache import Cache
-from runtimeimg.errors import NotFoundError, UnavailableError, UsageError
+from runtimeimg.errors import NotFoundError, UsageError
 from runtimeimg.hostfile import explained
 from runtimeimg.image import Image
 from runtimeimg.progress import Progress
 from runtimeimg.stores.files import write_atomically
-from runtimeimg.unpack import Root
+from runtimeimg.unpack import Root, unpack_into
 
 CONFIG, ROOTFS = "config.json", "rootfs"
 
@@ -43,12 +43,12 @@ def write(
     _check_early(image, options)
     with explained(target), remains.folder_beside(target.parent) as made:
         made.chmod(0o700)
-        _unpack(image, made / ROOTFS, options, progress)
+        notes = _unpack(image, made / ROOTFS, options, progress, account)
         with Root(made / ROOTFS) as root:
             found = plan_config(image, root, options)
         (made / CONFIG).write_bytes(to_bytes(found.config))
         made.rename(target)
-    return Bundle(path=target, config=found.config, rootfs=target / ROOTFS, notes=tuple(found.notes))
+    return Bundle(path=target, config=found.config, rootfs=target / ROOTFS, notes=(*notes, *found.notes))
 
 
 def plan_config(image: Image, files: Files, options: BundleOptions) -> assembly.Assembled:
@@ -113,5 +113,12 @@ def _check_early(image: Image, options: BundleOptions) -> None:
     refusals.check(refusals.acted_upon({"annotations": found.annotations}, labels, options.runtime), options.allow)
 
 
-def _unpack(image: Image, rootfs: Path, options: BundleOptions, progress: Progress | None) -> None:  # noqa: ARG001
-    raise UnavailableError(f"rootfs of '{image.name}' cannot be unpacked yet", hint="--config-only writes config.json")
+def _unpack(
+    image: Image, rootfs: Path, options: BundleOptions, progress: Progress | None, account: Account | None
+) -> list[str]:
+    """Unpack an image and return what could not be kept, for people."""
+    rootless = options.rootless is not None
+    done = unpack_into(image, rootfs, rootless=rootless, progress=progress, account=account)
+    if rootless:
+        refusals.check(refusals.setuid(rootfs), options.allow)
+    return [f"left out of the rootfs: {what} ({count})" for what, count in sorted(done.left_out.items())]
