@@ -52,8 +52,9 @@ class Applying:
         try:
             self._make(folder, name, entry, time)
         except FileExistsError:
+            folder = self._again(folder)
             self._folders.remove(folder, name)
-            self._make(self._folders.at(parent), name, entry, time)
+            self._make(folder, name, entry, time)
 
     def _top(self, entry: Entry, time: int) -> None:
         if entry.kind != DIRECTORY:
@@ -76,10 +77,9 @@ class Applying:
             raise TarFormatError(f"its hard link's target '{shown(entry.target)}' is not there")
         if (source.path, target) == (folder.path, name):
             raise TarFormatError("it is a hard link to itself")
-        held = os.dup(source.fd)  # which the way to the other directory may close
+        held = os.dup(source.fd)  # the way to one directory may close the other
         try:
-            folder = self._folders.at(entry.path.rpartition(b"/")[0])
-            self._maker.link(held, target, folder, name, entry, time)
+            self._maker.link(held, target, self._again(folder), name, entry, time)
         except FileNotFoundError:
             raise TarFormatError(f"its hard link's target '{shown(entry.target)}' is not there") from None
         except PermissionError as error:
@@ -88,6 +88,13 @@ class Applying:
             raise TarFormatError(f"its hard link's target '{shown(entry.target)}' is a directory") from None
         finally:
             os.close(held)
+
+    def _again(self, folder: Folder) -> Folder:
+        """Return a directory that was open before, for something to be changed in it."""
+        found = self._folders.find(folder.path)
+        assert found is not None
+        found.changed = True
+        return found
 
     def _mark(self, folder: bytes, name: bytes) -> None:
         """Remember what the layer makes itself, with the directories that it is in."""
