@@ -9,13 +9,15 @@ from typing import Any
 from runtimeimg.bundle import defaults, users, versions
 from runtimeimg.bundle.conversion import Asked, Converted, convert
 from runtimeimg.bundle.users import User
-from runtimeimg.bundle.values import BundleOptions, Files, Hook, Mount, Rootless, hostname_of
+from runtimeimg.bundle.values import BundleOptions, Files, Hook, Mount, hostname_of
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import DIRECTORY
 from runtimeimg.plan import DEBUG_LABEL
 
 _ROOT: Mapping[str, Any] = {"uid": 0, "gid": 0}
+_GROUPS_ROOTLESS = frozenset({"crun"})
+"""Runtimes that give a normal user's process further groups; runc refuses to start one that has any."""
 
 
 @dataclass(slots=True)
@@ -111,9 +113,14 @@ def _user(user: Mapping[str, Any], image: Image, options: BundleOptions, notes: 
             )
         notes.append(f"{who} has no number in the user namespace; the process is its root, who is you")
         return {"uid": 0, "gid": 0}
-    kept = [gid for gid in user.get("additionalGids", ()) if rootless.has_gid(gid)]
     found = {"uid": user["uid"], "gid": user["gid"]}
-    return found | ({"additionalGids": kept} if kept else {})
+    groups = list(user.get("additionalGids", ()))
+    if groups and options.runtime is not None and options.runtime.name in _GROUPS_ROOTLESS:
+        kept = [gid for gid in groups if rootless.has_gid(gid)]
+        return found | ({"additionalGids": kept} if kept else {})
+    if groups:
+        notes.append(f"groups {', '.join(map(str, groups))} are left out: runc sets none for a normal user")
+    return found
 
 
 def _env(said: Iterable[str], uid: int, files: Files, *, terminal: bool) -> list[str]:
@@ -151,26 +158,21 @@ def _mounts(
 
 
 def _volume(path: str, files: Files, process: Mapping[str, Any], options: BundleOptions) -> dict[str, Any]:
-    """Return the mount of a volume: what the image has there with its owner, else a folder of the process's user."""
+    """Return the mount of a volume: a folder of the image's with its owner, else one of the process's user.
+
+    So it is in a rootless bundle too, whose files have no other owner.
+    """
     there = files.lookup(path, follow=True)
+    owner, mode = (process["user"]["uid"], process["user"]["gid"]), 0o755
     if there is not None and there.kind == DIRECTORY:
-        owner, mode = (there.uid, there.gid), there.mode
-    else:
-        owner, mode = (process["user"]["uid"], process["user"]["gid"]), 0o755
+        mode = there.mode
+        owner = (there.uid, there.gid) if options.rootless is None else owner
     words = list(defaults.VOLUME_OPTIONS)
     if not _knows(options, "tmpcopyup"):
         words.remove("tmpcopyup")
     words.append(f"mode={mode:04o}")
-    rootless = options.rootless
-    words += [f"{name}={number}" for name, number in _owner(owner, rootless) if number]
+    words += [f"{name}={number}" for name, number in zip(("uid", "gid"), owner, strict=True) if number]
     return Mount(destination=path, kind="tmpfs", source="tmpfs", options=tuple(words)).to_json()
-
-
-def _owner(owner: tuple[int, int], rootless: Rootless | None) -> list[tuple[str, int]]:
-    uid, gid = owner
-    if rootless is not None:
-        uid, gid = uid if rootless.has_uid(uid) else 0, gid if rootless.has_gid(gid) else 0
-    return [("uid", uid), ("gid", gid)]
 
 
 def _knows(options: BundleOptions, option: str) -> bool:

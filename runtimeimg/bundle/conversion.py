@@ -59,7 +59,7 @@ class Rule:
 
 def working_dir(source: Source) -> Change:
     """Config.WorkingDir is process.cwd as it is; the root where there is none."""
-    return {"cwd": _text(source, "WorkingDir") or "/"}
+    return {"cwd": _sound(source, (_text(source, "WorkingDir") or "/",), "working directory")[0]}
 
 
 def env(source: Source) -> Change:
@@ -69,6 +69,7 @@ def env(source: Source) -> Change:
     for item in source.config.strings("Env"):
         name = item.partition("=")[0]
         found.append(f"{name}={asked.pop(name)}" if name in asked else item)
+    found = _sound(source, found, "environment")
     return {"env": [*found, *(f"{name}={value}" for name, value in asked.items())]}
 
 
@@ -84,7 +85,7 @@ def args(source: Source) -> Change:
             f"image '{source.image.name}' says no command: its entrypoint and cmd are empty",
             hint="""give one: --set process.args='["/bin/sh"]'""",
         )
-    return {"args": list(words)}
+    return {"args": _sound(source, words, "command")}
 
 
 def user(source: Source) -> Change:
@@ -115,7 +116,7 @@ def stop_signal(source: Source) -> Change:
 def volumes(source: Source) -> Change:
     """Each key of Config.Volumes is the destination of a mount (what is mounted there is a default of ours)."""
     found: dict[str, None] = {}
-    for path in sorted(source.config.names("Volumes")):
+    for path in _sound(source, sorted(source.config.names("Volumes")), "volume"):
         plain = posixpath.normpath(path)
         if not path.startswith("/") or plain in {"/", "//"}:
             raise InvalidDocumentError(f"volume {path[:80]!r} of image '{source.image.name}' is no absolute path")
@@ -282,6 +283,20 @@ def _text(source: Source, key: str) -> str:
     if value is not None and not isinstance(value, str):
         raise InvalidDocumentError(f"{key} of the config of image '{source.image.name}' is not a text")
     return value or ""
+
+
+def _sound(source: Source, texts: Sequence[str], what: str) -> list[str]:
+    """Return texts that a process or a file system can have: without NUL, and UTF-8."""
+    for text in texts:
+        if "\0" in text or not _is_utf8(text):
+            raise InvalidDocumentError(
+                f"{what} of image '{source.image.name}' holds {text[:80]!r}, which is no UTF-8 text"
+            )
+    return list(texts)
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _port_order(text: str) -> tuple[int, str]:

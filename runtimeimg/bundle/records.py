@@ -21,14 +21,14 @@ _OPTIONS = """
 defaults bind rbind ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime
 diratime nodiratime relatime norelatime strictatime nostrictatime shared rshared slave rslave private rprivate
 unbindable runbindable rro rrw rsuid rnosuid rdev rnodev rexec rnoexec rsync rasync rdirsync rmand rnomand ratime
-rnoatime rdiratime rnodiratime rrelatime rnorelatime rstrictatime rnostrictatime tmpcopyup idmap
+rnoatime rdiratime rnodiratime rrelatime rnorelatime rstrictatime rnostrictatime tmpcopyup
 """
 _ACTIONS = "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG NOTIFY TRACE TRAP"
 _OPERATORS = "EQ GE GT LE LT MASKED_EQ NE"
 _ARCHITECTURES = (
     "AARCH64 ARM MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE RISCV64 S390 S390X X32 X86 X86_64"
 )
-_CRUN_1_8: Mapping[str, Any] = {
+_CRUN_1_8_1: Mapping[str, Any] = {
     "ociVersionMin": "1.0.0",
     "ociVersionMax": "1.1.0",
     "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
@@ -49,12 +49,12 @@ _CRUN_1_8: Mapping[str, Any] = {
         "mountExtensions": {"idmap": {"enabled": True}},
     },
 }
-_RECORDS = (("crun", "1.8", "1.8.4", _CRUN_1_8),)
+_RECORDS = (("crun", "1.8.1", "1.8.2", _CRUN_1_8_1),)
 """Name, first version, first version that it is not of, features."""
 _PASSED_OVER = (
-    ("runc", "1.0", "1.2", "linux.personality"),
-    ("crun", "1.8", "1.8.4", "process.ioPriority"),
-    ("crun", "1.8", "1.8.4", "process.scheduler"),
+    ("runc", "1.1", "1.2", "linux.personality"),
+    ("crun", "1.8.1", "1.8.2", "process.ioPriority"),
+    ("crun", "1.8.1", "1.8.2", "process.scheduler"),
 )
 """Name, first version, first version that heeds it, field."""
 
@@ -71,11 +71,5 @@ def passed_over(name: str, version: str) -> frozenset[str]:
 
 def _is(name: str, version: str, known: str, first: str, end: str) -> bool:
     """Tell whether a version is in a range; what a distribution adds to its number does not count."""
-    plain = re.match(r"[0-9]+(\.[0-9]+){0,2}", version)
-    return (
-        name == known and plain is not None and ordered(_full(first)) <= ordered(_full(plain[0])) < ordered(_full(end))
-    )
-
-
-def _full(version: str) -> str:
-    return version if "." in version else f"{version}.0"
+    plain = re.match(r"[0-9]+\.[0-9]+(\.[0-9]+)?", version)
+    return name == known and plain is not None and ordered(first) <= ordered(plain[0]) < ordered(end)

@@ -74,7 +74,7 @@ SILENT = Rule(
     explanation="A runtime without the command `features` vouches for nothing. Nor is anything on record of this "
     "version, so that trying it out is what is left.",
     bad="crun 1.7",
-    good="crun 1.8.6, runc 1.1, or newer",
+    good="runc 1.1 or newer, a crun that has the command",
     source=_FEATURES,
 )
 RECORDED = Rule(
@@ -84,7 +84,7 @@ RECORDED = Rule(
     explanation="This version cannot tell its features. What is judged by was tried out with it once, on one "
     "machine, by those who wrote this rule; the runtime itself vouches for none of it.",
     bad="crun 1.8.1",
-    good="crun 1.8.6 or newer",
+    good="a newer crun, which has the command `features`",
     source=_FEATURES,
 )
 PASSED_OVER = Rule(

@@ -45,7 +45,7 @@ def resolve(text: str, files: Files, image: str) -> User:
     InvalidDocumentError for what is no user.
     """
     name, colon, group = text.partition(":")
-    if text and (not name or (colon and not group) or ":" in group):
+    if text and ("\0" in text or not name or (colon and not group) or ":" in group):
         raise InvalidDocumentError(f"user {text[:80]!r} of image '{image}' is not of the form user[:group]")
     accounts = _Accounts(files)
     groups: tuple[int, ...] = ()

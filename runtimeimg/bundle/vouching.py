@@ -107,23 +107,41 @@ class Unvouched:
     fix: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What an entry of the features says of a field: yes, no, or nothing (None)."""
+
+    path: str
+    entry: str
+    what: str
+    said: bool | None
+
+
 def unvouched(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Unvouched]:
-    """Yield what of a config.json the features of a runtime do not vouch for; they must be known."""
+    """Yield what of a config.json the features of a runtime do not vouch for; they must be known.
+
+    An entry that is for a field alone decides over the version that brought the field.
+    """
     features = runtime.features
     if features is None:
         return
     title = runtime.title
     yield from _version(config, features, title)
-    yield from _newer(config, features, title)
+    answers = list(_answers(config, features))
+    decided = {item.path for item in answers if item.said is not None}
+    newer = {field.path: _newer(field, since, features, title) for field, since in versions.newer(config)}
+    lacking = {path: found for path, found in newer.items() if found is not None and path not in decided}
+    yield from lacking.values()
+    for item in answers:
+        if item.said is None and any(item.path == path or item.path.startswith(f"{path}.") for path in lacking):
+            continue
+        yield from _judged(item, title)
     passed = records.passed_over(runtime.name, runtime.version)
     for field in fields(config):
-        yield from _entries(field, features, title)
-        yield from _mount(field, features, title)
         if field.pattern in passed:
             yield Unvouched(
                 rule=PASSED_OVER, path=field.path, message=f"{title} is known to pass over '{field.pattern}'"
             )
-    yield from _cgroup(config, features, title)
     yield from _prestart(config, features, title)
 
 
@@ -141,57 +159,59 @@ def _version(config: Mapping[str, Any], features: Features, title: str) -> Itera
     )
 
 
-def _newer(config: Mapping[str, Any], features: Features, title: str) -> Iterator[Unvouched]:
-    """Yield the fields that came after the newest version."""
-    known = ordered(features.most)[0]
-    for field, since in versions.newer(config):
-        if ordered(since)[0] > known:
-            what = f"'{field.value}'" if isinstance(field.value, str) and field.pattern not in versions.SINCE else "it"
-            yield Unvouched(
-                rule=NEWER,
-                path=field.path,
-                message=f"{what} came with version {since} of the specification; the newest that {title} recognises is "
-                f"'{features.most}'",
-                fix=f"leave it out, or take a runtime that recognises {since}",
-            )
+def _newer(field: Field, since: str, features: Features, title: str) -> Unvouched | None:
+    """Return what there is to say of a field if it came after the newest version that is recognised."""
+    if ordered(since)[0] <= ordered(features.most)[0]:
+        return None
+    what = f"'{field.value}'" if isinstance(field.value, str) and field.pattern not in versions.SINCE else "it"
+    return Unvouched(
+        rule=NEWER,
+        path=field.path,
+        message=f"{what} came with version {since} of the specification; the newest that {title} recognises is "
+        f"'{features.most}'",
+        fix=f"leave it out, or take a runtime that recognises {since}",
+    )
 
 
-def _entries(field: Field, features: Features, title: str) -> Iterator[Unvouched]:
-    for item in ENTRIES:
-        if not any(_matches(field.pattern, pattern) for pattern in item.fields):
-            continue
-        if not item.names:
-            yield from _judged(field.path, item.entry, features.flag(item.entry), title, "it")
-            continue
-        wanted = field.value if isinstance(field.value, Mapping) else [field.value]
-        known = features.names(item.entry)
-        for name in wanted:
-            path = f"{field.path}.{name}" if isinstance(field.value, Mapping) else field.path
-            yield from _judged(
-                path, item.entry, None if known is None else name in known, title, f"{item.what} '{name}'"
-            )
+def _answers(config: Mapping[str, Any], features: Features) -> Iterator[_Answer]:
+    for field in fields(config):
+        for item in ENTRIES:
+            if any(_matches(field.pattern, pattern) for pattern in item.fields):
+                yield from _entry(field, item, features)
+        if field.pattern == "mounts[]" and isinstance(field.value, Mapping):
+            yield from _options(field, features)
+    path = at(config, "linux.cgroupsPath")
+    if isinstance(path, str) and path.count(":") == 2:  # slice:prefix:name is systemd's form
+        said = features.flag(SYSTEMD)
+        yield _Answer(path="linux.cgroupsPath", entry=SYSTEMD, what="paths of systemd's form", said=said)
 
 
-def _mount(field: Field, features: Features, title: str) -> Iterator[Unvouched]:
-    """Yield the options of a mount that the runtime does not list, but those that are its file system's own."""
-    if field.pattern != "mounts[]" or not isinstance(field.value, Mapping):
+def _entry(field: Field, item: Entry, features: Features) -> Iterator[_Answer]:
+    if not item.names:
+        yield _Answer(path=field.path, entry=item.entry, what="it", said=features.flag(item.entry))
         return
+    known = features.names(item.entry)
+    keys = isinstance(field.value, Mapping)
+    for name in field.value if keys else [field.value]:
+        yield _Answer(
+            path=f"{field.path}.{name}" if keys else field.path,
+            entry=item.entry,
+            what=f"{item.what} '{name}'",
+            said=None if known is None else name in known,
+        )
+
+
+def _options(field: Field, features: Features) -> Iterator[_Answer]:
+    """Yield the options of a mount, but those that are its file system's own."""
     options = field.value.get("options")
     own = DATA_OPTIONS.get(str(field.value.get("type")), ())
     known = features.names(MOUNT_OPTIONS)
     for number, option in enumerate(options if isinstance(options, list) else ()):
         if str(option).partition("=")[0] in own and not (known and option in known):
             continue
+        said = None if known is None else option in known
         path = f"{field.path}.options[{number}]"
-        yield from _judged(
-            path, MOUNT_OPTIONS, None if known is None else option in known, title, f"mount option '{option}'"
-        )
-
-
-def _cgroup(config: Mapping[str, Any], features: Features, title: str) -> Iterator[Unvouched]:
-    path = at(config, "linux.cgroupsPath")
-    if isinstance(path, str) and path.count(":") == 2:  # slice:prefix:name is systemd's form
-        yield from _judged("linux.cgroupsPath", SYSTEMD, features.flag(SYSTEMD), title, "a path of systemd's form")
+        yield _Answer(path=path, entry=MOUNT_OPTIONS, what=f"mount option '{option}'", said=said)
 
 
 def _prestart(config: Mapping[str, Any], features: Features, title: str) -> Iterator[Unvouched]:
@@ -205,19 +225,20 @@ def _prestart(config: Mapping[str, Any], features: Features, title: str) -> Iter
         )
 
 
-def _judged(path: str, entry: str, answer: bool | None, title: str, what: str) -> Iterator[Unvouched]:
-    if answer is None:
+def _judged(item: _Answer, title: str) -> Iterator[Unvouched]:
+    if item.said is None:
         yield Unvouched(
             rule=UNSAID,
-            path=path,
-            message=f"{title} does not say whether it has {what}: '{entry}' of its features is null or missing",
+            path=item.path,
+            message=f"{title} does not say whether it has {item.what}: '{item.entry}' of its features is null or not "
+            "there",
             fix="try it out, or take a runtime that says so",
         )
-    elif not answer:
+    elif not item.said:
         yield Unvouched(
             rule=DENIED,
-            path=path,
-            message=f"{title} does not have {what}, by '{entry}' of its features",
+            path=item.path,
+            message=f"{title} does not have {item.what}, by '{item.entry}' of its features",
             fix="leave it out, or take a runtime that has it",
         )
 
