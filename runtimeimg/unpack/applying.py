@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK, Entry
-from runtimeimg.image.tarheader import TarFormatError, shown
+from runtimeimg.image.tarheader import MAX_ID, TarFormatError, shown
 from runtimeimg.unpack.folders import Folder, Folders, below, check_place
 from runtimeimg.unpack.making import Maker
 from runtimeimg.unpack.seen import Seen
@@ -37,6 +37,8 @@ class Applying:
         parent, _, name = path.rpartition(b"/")
         if b".wh." in path and self._is_whiteout(path, parent, name):
             return
+        if entry[3] == MAX_ID or entry[4] == MAX_ID:  # chown(2) takes that for leaving it as it is
+            raise TarFormatError(f"there is no owner {entry.uid}:{entry.gid}")
         time = entry[6] * 1_000_000_000 + self._archive.fraction
         if not path:
             self._top(entry, time)

@@ -1,7 +1,8 @@
 """The directories of a root that is being made: a few of them held open, found by the paths that layers say.
 
 A path is gone through a component at a time, each opened in the one before without following links; links are followed
-by hand inside the root. What is missing on the way is made, as root's, 0755, of the time 0.
+by hand inside the root. What is missing on the way is made, as root's, 0755, of the time 0; `..` behind it takes it
+back.
 
 A directory that something is made in or removed from keeps the time it had: that is set when it is closed. Where this
 process may not change what it owns (a directory 0555, without privilege), the mode is treated the same way.
@@ -166,40 +167,49 @@ class Folders:
         return folder
 
     def _walked(self, path: bytes, *, make: bool) -> Folder | None:
-        known = path.rpartition(b"/")[0]
-        while known and known not in self._open:
-            known = known.rpartition(b"/")[0]
-        at = self._touched(known) or self.top
-        pending = path[len(known) :].split(b"/")[::-1]
+        at, pending = self._nearest(path)
         followed = 0
+        missing: list[bytes] = []
         while pending:
             name = pending.pop()
             if name in (b"", b"."):
                 continue
             if name == b"..":
-                at = self._above(at)
+                at = at if missing else self._above(at)
+                del missing[-1:]
                 continue
-            found = self._step(at, name, make=make)
+            found = None if missing else self._step(at, name, make=make)
             if found is None:
-                return None
-            if isinstance(found, Folder):
+                missing.append(name)
+            elif isinstance(found, Folder):
                 at = found
-                continue
-            followed += 1
-            if followed > MAX_LINKS:
-                raise TarFormatError(f"its path goes through more than {MAX_LINKS} symbolic links")
-            if make:
-                self._pass(below(at, name))
-            pending += found.split(b"/")[::-1]
-            at = self.top if found.startswith(b"/") else at
+            else:
+                followed += 1
+                self._follow(below(at, name), followed, make=make)
+                pending += found.split(b"/")[::-1]
+                at = self.top if found.startswith(b"/") else at
+        if missing and not make:
+            return None
+        for name in missing:
+            at = self._implied(at, name)
         if followed:
             if len(self._aliases) >= _ALIASES:
                 self._aliases.clear()
             self._aliases[path] = at.path
         return at
 
+    def _nearest(self, path: bytes) -> tuple[Folder, list[bytes]]:
+        """Return an open directory on the way to a path, and the names from there on, the last one first."""
+        known = path.rpartition(b"/")[0]
+        while known and known not in self._open:
+            known = known.rpartition(b"/")[0]
+        return self._touched(known) or self.top, path[len(known) :].split(b"/")[::-1]
+
     def _step(self, at: Folder, name: bytes, *, make: bool) -> Folder | bytes | None:
-        """Go from a directory to what is in it: a directory, the text of a link, None where there is neither."""
+        """Go from a directory to what is in it: a directory, the text of a link, None where there is neither.
+
+        What else is in the way of a directory that is to be made is removed.
+        """
         self._steps += 1
         if self._steps > FREE_STEPS and self._steps > FREE_STEPS + STEPS_OF_BYTE * self._paid():
             raise TarFormatError("its layer goes through more directories than the size of its blob is worth")
@@ -209,7 +219,7 @@ class Folders:
         try:
             folder = self._opened(at, name, path)
         except FileNotFoundError:
-            return self._implied(at, name, path) if make else None
+            return None
         if folder is not None:
             return folder
         try:
@@ -217,10 +227,9 @@ class Folders:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-        if not make:
-            return None
-        self.remove(at, name)
-        return self._implied(at, name, path)
+        if make:
+            self.remove(at, name)
+        return None
 
     def _above(self, at: Folder) -> Folder:
         path = at.path.rpartition(b"/")[0]
@@ -228,8 +237,11 @@ class Folders:
             return self.top
         return self._touched(path) or self._entered(path, os.open(b"..", _FOLDER, dir_fd=at.fd))
 
-    def _pass(self, path: bytes) -> None:
-        if path in self._own:
+    def _follow(self, path: bytes, followed: int, *, make: bool) -> None:
+        """Count a link that is followed, and remember one of a lower layer on the way to something that is made."""
+        if followed > MAX_LINKS:
+            raise TarFormatError(f"its path goes through more than {MAX_LINKS} symbolic links")
+        if not make or path in self._own:
             return
         while path and path not in self._passed:
             self._passed.add(path)
@@ -272,12 +284,12 @@ class Folders:
         self._keep(folder)
         return folder
 
-    def _implied(self, parent: Folder, name: bytes, path: bytes) -> Folder:
+    def _implied(self, parent: Folder, name: bytes) -> Folder:
         """Make a directory that no entry says."""
         self._made += 1
         if self._made > FREE_FOLDERS + FOLDERS_OF_ENTRY * self._entries:
             raise TarFormatError("its layer goes through too many directories that it does not hold")
-        folder = self._new(parent, name, path)
+        folder = self._new(parent, name, below(parent, name))
         if not self._rootless:
             os.fchown(folder.fd, 0, 0)
         folder.set_mode(0o755)

@@ -60,12 +60,18 @@ class LayerStream:
             if kind is None or issubclass(kind, InvalidDocumentError):
                 self._unfolding.close()
                 self._raw.finish()
-            if kind is None and self._sum is not None:
-                found = f"{self._diff_id.algorithm}:{self._sum.hexdigest()}"
-                if found != self._diff_id:
-                    raise IntegrityError(f"{self._name} unfolds to {found}, not to its diff id {self._diff_id}")
+            if kind is None:
+                self._check_diff_id()
         finally:
             self.close()
+
+    def _check_diff_id(self) -> None:
+        """Compare what it unfolds to with the diff id; it is the blob itself where that is not packed."""
+        if self._sum is None and self._made.kind == "none":
+            return
+        found = f"{self._diff_id.algorithm}:{self._sum.hexdigest()}" if self._sum is not None else "something else"
+        if found != self._diff_id:
+            raise IntegrityError(f"{self._name} unfolds to {found}, not to its diff id {self._diff_id}")
 
     def close(self) -> None:
         """End the threads."""
