@@ -21,7 +21,7 @@ from runtimeimg.text import plain
 KERNEL = ("/dev", "/proc", "/sys")
 UNSAFE = ("bundle", "io.kubernetes.cri.container-type", "org.criu.config", "org.systemd.property.", "run.oci.")
 """Annotations that runc and crun are known to act upon; one that ends with a dot is all that begin with it."""
-_MOST = 5
+_MOST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,17 @@ def refused(
 
 
 def check(found: Iterator[Refusal], allow: frozenset[str]) -> None:
-    """Raise InvalidDocumentError for what is refused and not allowed; all of a name are told together."""
+    """Raise InvalidDocumentError for what is refused and not allowed, the first few of each kind."""
     left = [item for item in found if item.name not in allow]
     if not left:
         return
     names = list(dict.fromkeys(item.name for item in left))
-    lines = [item.message for item in left[:_MOST]]
-    if len(left) > _MOST:
-        lines.append(f"and {len(left) - _MOST} more of the kind")
+    lines = []
+    for name in names:
+        messages = [item.message for item in left if item.name == name]
+        lines += messages[:_MOST]
+        if len(messages) > _MOST:
+            lines.append(f"and {len(messages) - _MOST} more of the kind")
     fixes = dict.fromkeys(item.fix for item in left if item.fix)
     allowing = " ".join(f"--allow {name}" for name in names)
     hint = "; ".join([*list(fixes)[:_MOST], f"where it is meant so: {allowing}"])
@@ -95,9 +98,12 @@ def setuid(rootfs: Path) -> Iterator[Refusal]:
 
 
 def _links(config: Mapping[str, Any], files: Files) -> Iterator[Refusal]:
+    """Yield the links on the ways of what is mounted, masked or made read-only, each once."""
+    told: set[str] = set()
     for where, path in dict.fromkeys(_touched(config)):
         found = places.led(path, files)
-        if found.link is not None:
+        if found.link is not None and found.link not in told:
+            told.add(found.link)
             what = "is" if found.link == path else f"goes through '{plain(found.link)}',"
             yield Refusal(
                 name="links",

@@ -6,7 +6,7 @@ versions of the specification that vouch for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +132,8 @@ def unvouched(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Unvouched
     newer = {field.path: _newer(field, since, features, title) for field, since in versions.newer(config)}
     lacking = {path: found for path, found in newer.items() if found is not None and path not in decided}
     yield from lacking.values()
-    for item in answers:
-        if item.said is None and any(item.path == path or item.path.startswith(f"{path}.") for path in lacking):
-            continue
-        yield from _judged(item, title)
+    yield from _denied(answers, title)
+    yield from _unsaid([item for item in answers if not _is_in(item.path, lacking)], title)
     passed = records.passed_over(runtime.name, runtime.version)
     for field in fields(config):
         if field.pattern in passed:
@@ -225,22 +223,37 @@ def _prestart(config: Mapping[str, Any], features: Features, title: str) -> Iter
         )
 
 
-def _judged(item: _Answer, title: str) -> Iterator[Unvouched]:
-    if item.said is None:
+def _denied(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
+    for item in answers:
+        if item.said is False:
+            yield Unvouched(
+                rule=DENIED,
+                path=item.path,
+                message=f"{title} does not have {item.what}, by '{item.entry}' of its features",
+                fix="leave it out, or take a runtime that has it",
+            )
+
+
+def _unsaid(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
+    """Yield for each entry that does not say all the fields that it would have to vouch for, as one."""
+    silent: dict[str, list[_Answer]] = {}
+    for item in answers:
+        if item.said is None:
+            silent.setdefault(item.entry, []).append(item)
+    for entry, items in silent.items():
+        names = ", ".join(dict.fromkeys(item.what for item in items))
+        more = f" (and {len(items) - 1} more places)" if len(items) > 1 else ""
         yield Unvouched(
             rule=UNSAID,
-            path=item.path,
-            message=f"{title} does not say whether it has {item.what}: '{item.entry}' of its features is null or not "
-            "there",
+            path=items[0].path,
+            message=f"{title} does not say whether it has {names}{more}: '{entry}' of its features is null or "
+            "not there",
             fix="try it out, or take a runtime that says so",
         )
-    elif not item.said:
-        yield Unvouched(
-            rule=DENIED,
-            path=item.path,
-            message=f"{title} does not have {item.what}, by '{item.entry}' of its features",
-            fix="leave it out, or take a runtime that has it",
-        )
+
+
+def _is_in(path: str, others: Iterable[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") for other in others)
 
 
 def _matches(pattern: str, wanted: str) -> bool:

@@ -91,12 +91,14 @@ def test_labels_are_judged_by_what_the_runtime_says() -> None:
 
 
 def test_all_of_it_is_told_at_once() -> None:
-    found = image(symlink("dev", "/x"), symlink("proc", "/y"), WorkingDir="/proc/self", Labels={"run.oci.a": "b"})
+    links = (symlink("dev", "/x"), symlink("proc", "/y"), symlink("sys", "/z"), symlink("data", "/"))
+    found = image(*links, Labels={"run.oci.a": "b"}, Volumes={"/data": {}})
     with opened(found) as files, pytest.raises(InvalidDocumentError) as caught:
         plan_config(found, files, BundleOptions())
     assert "--allow links --allow annotations" in str(caught.value.hint)
     assert "'/dev'" in str(caught.value)
-    assert "more of the kind" in str(caught.value)
+    assert "; and 1 more of the kind; label 'run.oci.a'" in str(caught.value)
+    assert "/dev/shm" not in str(caught.value)  # each link is told once
 
 
 def test_links_without_end_are_an_error() -> None:
