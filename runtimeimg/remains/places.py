@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
+from runtimeimg.remains.trees import remove_tree
+
 _Made = TypeVar("_Made")
 
 LOCK, FILE, NOTE = ".lock", ".file", ".note"
@@ -95,9 +97,12 @@ def removed(made: Path) -> bool:
         made.rmdir()  # an empty one needs no descriptor, and there may be none left
     if not os.path.lexists(made):
         return True
-    import shutil
+    with contextlib.suppress(OSError):
+        remove_tree(made)
+    if os.path.lexists(made):
+        import shutil
 
-    shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)  # as much of it as can be
     return not os.path.lexists(made)
 
 

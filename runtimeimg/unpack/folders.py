@@ -25,7 +25,7 @@ from runtimeimg.budgets import (
     STEPS_OF_BYTE,
 )
 from runtimeimg.image.tarheader import TarFormatError, shown
-from runtimeimg.unpack import remove
+from runtimeimg.remains.trees import make_usable, remove
 from runtimeimg.unpack.walk import MAX_LINKS
 
 _OPEN = 128  # directories; well below the descriptors that a process has without asking
@@ -142,7 +142,7 @@ class Folders:
     def remove(self, parent: Folder, name: bytes) -> None:
         """Remove what is at `name` in a directory, with all that is in it."""
         self.forget(below(parent, name))
-        remove.remove(parent.fd, name)
+        remove(parent.fd, name)
 
     def forget(self, path: bytes) -> None:
         """Let go of what was known of a path that is removed, and of those below."""
@@ -259,7 +259,7 @@ class Folders:
         except NotADirectoryError:
             return None
         except PermissionError:
-            mode = remove.make_usable(parent.fd, name)
+            mode = make_usable(parent.fd, name)
             fd = os.open(name, _FOLDER, dir_fd=parent.fd)
         folder = self._entered(path, fd)
         folder.mode = mode if mode is not None else folder.mode

@@ -18,11 +18,11 @@ from runtimeimg.image import Image, Layer
 from runtimeimg.image.layertar import Entry
 from runtimeimg.image.tarheader import TarFormatError, shown
 from runtimeimg.progress import Progress, Silent
+from runtimeimg.remains.trees import remove_tree
 from runtimeimg.stores.verify import once_more
 from runtimeimg.unpack.applying import Applying
 from runtimeimg.unpack.folders import Folders
 from runtimeimg.unpack.making import Maker
-from runtimeimg.unpack.remove import remove
 from runtimeimg.unpack.streams import LayerStream
 
 _AHEAD = 2  # layers that are read while the one before is applied
@@ -79,19 +79,12 @@ def unpack_into(
         raise UsageError("owners can only be set by root", hint="keep them on the side with --rootless")
     held = Account() if account is None else account
 
-    def undo() -> None:
-        above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            remove(above, os.fsencode(folder.name))
-        finally:
-            os.close(above)
-
     def work() -> Unpacked:
         folder.mkdir()
         try:
             return _Unpacking(image, rootless=rootless, progress=progress or Silent(), account=held).into(folder)
         except BaseException:
-            undo()
+            remove_tree(folder)
             raise
 
     return once_more(work)

@@ -1,6 +1,7 @@
 """Images made by chance: every type of entry, and every way in which a layer changes those below it."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from runtimeimg.image.layertar import CHARACTER, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK
@@ -29,7 +30,7 @@ class Chance:
     """What there is while layers are made, and a source of chance."""
 
     random: random.Random
-    devices: bool = True
+    modes: Sequence[int] = MODES
     kinds: dict[bytes, str] = field(default_factory=lambda: {b"": DIRECTORY})
     links: dict[bytes, bytes] = field(default_factory=dict)
     """Links, and the directories that they lead to."""
@@ -68,8 +69,6 @@ class Chance:
         kind = self.random.choice(
             [FILE, FILE, FILE, DIRECTORY, DIRECTORY, DIRECTORY, SYMLINK, HARDLINK, FIFO, CHARACTER]
         )
-        if kind == CHARACTER and not self.devices:
-            kind = FILE
         more = self.values(kind)
         data = b""
         if kind == FILE:
@@ -92,7 +91,7 @@ class Chance:
     def values(self, kind: str) -> dict[str, object]:
         """Mode, owner, time and attributes."""
         chosen = self.random.choice
-        more: dict[str, object] = {"mode": chosen(MODES), "uid": chosen(IDS), "gid": chosen(IDS)}
+        more: dict[str, object] = {"mode": chosen(self.modes), "uid": chosen(IDS), "gid": chosen(IDS)}
         more["mtime"] = chosen([0, 1, 1_500_000_000, 4_000_000_000])
         if self.random.random() < 0.3 and kind in (FILE, DIRECTORY):
             count = self.random.randint(1, len(XATTRS))
@@ -158,6 +157,6 @@ class Chance:
         return [entry(folder + b"/.wh..wh..opq" if folder else b".wh..wh..opq")]
 
 
-def layers(seed: int, *, devices: bool = True) -> list[bytes]:
+def layers(seed: int, modes: Sequence[int] = MODES) -> list[bytes]:
     """The layers of the image that a seed makes."""
-    return Chance(random=random.Random(seed), devices=devices).layers()
+    return Chance(random=random.Random(seed), modes=modes).layers()

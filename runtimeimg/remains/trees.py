@@ -1,12 +1,22 @@
-"""Removal of what lies in a directory that is held open; no link is followed, and depth costs descriptors alone."""
+"""Removal of trees by descriptor: no link is followed, and directories that do not let their owner in are made to."""
 
 from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 _AT_ONCE = 1000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def remove_tree(path: Path) -> None:
+    """Remove what is at `path`, with all that is in it; nothing where it is not there."""
+    above = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove(above, os.fsencode(path.name))
+    finally:
+        os.close(above)
 
 
 def remove(folder: int, name: bytes) -> None:
