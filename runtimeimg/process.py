@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from runtimeimg.errors import RuntimeimgError, TransientError, UnavailableError
 from runtimeimg.remains import held
@@ -21,6 +21,7 @@ from runtimeimg.remains import held
 _GRACE = 10.0
 _HANG_UP = 2.0
 _PIECE = 64 * 1024
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def find(program: str, path: str | None = None) -> str | None:
@@ -119,6 +120,58 @@ def answer(
         errors.seek(max(size - 4096, 0))
         lines = errors.read(4096).decode("utf-8", "replace").split("\n")
     return child.returncode, said, next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def call(argv: Sequence[str], *, streams: tuple[int, int, int], env: Mapping[str, str], timeout: float) -> int:
+    """Run a program on open descriptors for its standard streams, and return its exit code.
+
+    What it starts and leaves may go on with them. Raises UnavailableError when it cannot be started, and TransientError
+    when it does not end within `timeout` seconds.
+    """
+    name = argv[0].rpartition("/")[2]
+    stdin, stdout, stderr = streams
+    with _started(argv, stdin=stdin, stdout=stdout, stderr=stderr, env=dict(env)) as child:
+        try:
+            held.add(child, f"program '{name}' (process {child.pid}), told to end", lambda: _told(child))
+            return child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise TransientError(f"program '{name}' did not end within {timeout:.0f} seconds") from None
+        except BaseException:
+            _end(child)
+            raise
+        finally:
+            held.drop(child)
+
+
+def leave(argv: Sequence[str], *, env: Mapping[str, str], keep: Sequence[int]) -> None:
+    """Start a program that goes on when this one has ended: in a session of its own, with no streams but `keep`."""
+    null = subprocess.DEVNULL
+    child = _started(
+        argv, stdin=null, stdout=null, stderr=null, env=dict(env), pass_fds=tuple(keep), start_new_session=True
+    )
+    child.returncode = 0  # nobody waits for it
+
+
+def _started(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(list(argv), **options)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UnavailableError(f"program '{argv[0]}' cannot be started: {reason}") from None
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what programs started here leave behind (prctl(2), PR_SET_CHILD_SUBREAPER).
+
+    Their ends can then be waited for.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        number = ctypes.get_errno()
+        raise UnavailableError(f"processes cannot be waited for here: {os.strerror(number).lower()}")
 
 
 def _bounded(child: subprocess.Popen[bytes], name: str, timeout: float, limit: int) -> bytes:

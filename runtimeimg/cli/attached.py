@@ -18,9 +18,8 @@ from runtimeimg.cli import interrupts
 
 if TYPE_CHECKING:
     from runtimeimg.run import Daemon
-    from runtimeimg.run.attach import Attachment
+    from runtimeimg.run.attended import Attended, Input
     from runtimeimg.run.lines import Lines
-    from runtimeimg.run.session import Session
 
 _FORWARDED = ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2")
 _COLOURS = ("36", "33", "32", "35", "34")
@@ -38,7 +37,7 @@ class Printer:
         from runtimeimg.run.lines import Lines
 
         self.wrapped_end: tuple[str, str] | None = None
-        self.session: Session | None = None
+        self.session: Attended | None = None
         self._names = names
         self._width = max(map(len, names), default=0)
         self._colour = colour
@@ -106,7 +105,7 @@ def _discard(target: BinaryIO) -> None:
 
 
 @contextlib.contextmanager
-def signals_to(session: Session) -> Iterator[None]:
+def signals_to(session: Attended) -> Iterator[None]:
     """Pass the signals of this process on to the run, and its terminal's changes of size; put back at the end."""
 
     def forward(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
@@ -141,7 +140,7 @@ def terminal_size() -> tuple[int, int]:
     return size.lines, size.columns
 
 
-def send_input(target: Attachment) -> None:
+def send_input(target: Input) -> None:
     """Pass standard input on until it or the run ends, in a thread of its own."""
 
     def pump() -> None:

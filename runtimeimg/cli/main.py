@@ -29,7 +29,7 @@ COMMANDS = {
     "index": ("index", "Make indexes of images, and choose from and check them."),
     "inspect": ("inspect", "Show an image's config, runtime graph and layers."),
     "logs": ("logs", "Show what a run has written."),
-    "ps": ("ps", "List the runs that the Engine has."),
+    "ps": ("ps", "List runs."),
     "render": ("render", "Write the Dockerfile.runtime of a spec."),
     "run": ("run", "Run an image from what is stamped into it."),
     "schema": ("schema", "Print the JSON Schema of the spec."),

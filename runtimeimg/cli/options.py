@@ -154,6 +154,20 @@ def source_date_epoch() -> int | None:
     return int(text)
 
 
+def state_dir() -> Path:
+    """Return the folder where runs through runtimes are kept: RUNTIMEIMG_STATE, else the system's or the user's."""
+    given = os.environ.get("RUNTIMEIMG_STATE")
+    if given:
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/runtimeimg")
+    base = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".local/state") / "runtimeimg"
+    except RuntimeError:  # no HOME, and a user without a name
+        raise UsageError("there is no folder to keep runs in", hint="set RUNTIMEIMG_STATE to one") from None
+
+
 def cache_dir() -> Path | None:
     """Return the folder where caches live (XDG_CACHE_HOME, else ~/.cache); None where nobody has a home."""
     base = os.environ.get("XDG_CACHE_HOME")

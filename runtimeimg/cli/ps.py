@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 @format_option
 @store_options
 def command(output_format: str, stores: Callable[[], StoreOptions]) -> None:
-    """List the runs that the Engine has, with their daemons and URLs.
+    """List runs, those of the Engine and those of runtimes, with their daemons and URLs.
 
     What killed runs left is removed first.
     """
-    from runtimeimg.run.owner import Owner
-    from runtimeimg.run.runs import list_runs, sweep
-    from runtimeimg.stores.engine import Engine
+    from runtimeimg.cli import runtimes
+    from runtimeimg.errors import UnavailableError
 
-    with Engine.connect(stores()) as engine:
-        for name in sweep(engine, Owner.current()):
-            click.echo(f"runtimeimg: removed container '{name}', which a killed run had left", err=True)
-        runs = [_described(run) for run in list_runs(engine)]
+    state = runtimes.swept()
+    runs = [runtimes.described(record) for record in state.runs()]
+    try:
+        runs += _of_engine(stores())
+    except UnavailableError as error:
+        if not state.is_used:
+            raise
+        click.echo(f"runtimeimg: these are the runs of runtimes alone: {error}", err=True)
     if output_format == "json":
         click.echo(json.dumps(runs, indent=2))
     elif not runs:
@@ -40,8 +43,19 @@ def command(output_format: str, stores: Callable[[], StoreOptions]) -> None:
         _show(runs)
 
 
+def _of_engine(options: StoreOptions) -> list[dict[str, Any]]:
+    from runtimeimg.run.owner import Owner
+    from runtimeimg.run.runs import list_runs, sweep
+    from runtimeimg.stores.engine import Engine
+
+    with Engine.connect(options) as engine:
+        for name in sweep(engine, Owner.current()):
+            click.echo(f"runtimeimg: removed container '{name}', which a killed run had left", err=True)
+        return [_described(run) for run in list_runs(engine)]
+
+
 def _described(run: Run) -> dict[str, Any]:
-    from runtimeimg.cli.run import url
+    from runtimeimg.cli.foreground import url
 
     first = run.containers[0]
     return {

@@ -7,7 +7,8 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runtimeimg.errors import NotFoundError, RemoteError, RuntimeimgError
+from runtimeimg.errors import NotFoundError, RemoteError
+from runtimeimg.run.attended import StartFailed
 from runtimeimg.stores.engine import Engine
 from runtimeimg.stores.engine.unfinished import new_label, noted
 
@@ -17,21 +18,6 @@ if TYPE_CHECKING:
 # What container runtimes say of a program that is not there or may not be run; the codes are those of `docker run`.
 _NOT_FOUND = ("executable file not found", "no such file or directory", "not a directory")
 _NOT_EXECUTABLE = ("permission denied", "exec format error", "is a directory")
-
-
-class StartFailed(RuntimeimgError):  # noqa: N818 - what happened, as with BuildFailed
-    """A container could not be started; the exit code is docker's: 127 not found, 126 not executable, else 125."""
-
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        low = message.lower()
-        is_program = "exec:" in low or "oci runtime" in low
-        if is_program and any(sign in low for sign in _NOT_FOUND):
-            self.exit_code = 127
-        elif is_program and any(sign in low for sign in _NOT_EXECUTABLE):
-            self.exit_code = 126
-        else:
-            self.exit_code = 125
 
 
 def create(engine: Engine, body: Mapping[str, Any], name: str | None = None) -> str:
@@ -68,10 +54,19 @@ def start(engine: Engine, container: str) -> None:
     try:
         engine.call("POST", f"/containers/{container}/start", patient=True).close()
     except RemoteError as error:
-        raise StartFailed(str(error)) from None
+        raise start_failed(str(error)) from None
     except NotFoundError as error:
         # Engines answer 404 for a program that is not in the image, too.
-        raise StartFailed(str(error)) from None
+        raise start_failed(str(error)) from None
+
+
+def start_failed(message: str) -> StartFailed:
+    """Return the error for what an Engine says of a container that it could not start."""
+    low = message.lower()
+    is_program = "exec:" in low or "oci runtime" in low
+    if is_program and any(sign in low for sign in _NOT_FOUND):
+        return StartFailed(message, code=127)
+    return StartFailed(message, code=126 if is_program and any(sign in low for sign in _NOT_EXECUTABLE) else 125)
 
 
 def wait(engine: Engine, container: str, *, removed: bool) -> requests.Response:

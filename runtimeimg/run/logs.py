@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from runtimeimg.errors import NotFoundError
 from runtimeimg.run import containers
 from runtimeimg.run.attach import STDOUT, frames
+from runtimeimg.run.attended import Output
 from runtimeimg.run.lines import Lines
 from runtimeimg.run.plan import Daemon
 from runtimeimg.run.runs import Container, Run
-from runtimeimg.run.session import Output
 from runtimeimg.stores.engine import Engine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from runtimeimg.errors import RemoteError, RuntimeimgError
 from runtimeimg.run import containers
 from runtimeimg.run.attach import Attachment
+from runtimeimg.run.attended import STOPPING, DeadDaemon, Events, Outcome, Output, StartFailed
 from runtimeimg.run.bodies import RUN_LABEL, Manner, daemon_body, main_body
-from runtimeimg.run.containers import StartFailed
 from runtimeimg.run.holders import find_holder
 from runtimeimg.run.lines import Tail
 from runtimeimg.run.plan import Daemon, RunPlan
@@ -27,34 +26,12 @@ if TYPE_CHECKING:
 
     from runtimeimg.remains import Note
 
-Output = Callable[[Daemon | None, int, bytes], None]
-"""Takes what the main command (None) or a daemon wrote on standard output (1) or error (2); called from threads."""
-
 DEAD_DAEMON = 1
 """Exit code of a run that ended because a daemon did, as that of the wrapper."""
 
 _GRACE = 5.0  # seconds that daemons have after the main command, as in the wrapper
 _TAKEN = ("already allocated", "address already in use")  # what Docker and podman say of a port that is taken
-_LOOK_UP = 0.25
 _TOGETHER = 0.5  # seconds in which the ends of a daemon and of the main command are taken for one
-_STOPPING = frozenset({"INT", "TERM", "HUP"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadDaemon:
-    """A daemon that ended by itself: its exit code and its last lines."""
-
-    daemon: Daemon
-    code: int
-    last: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended: the exit code, and the daemons that ended before the main command."""
-
-    code: int
-    dead: tuple[DeadDaemon, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +65,7 @@ class Session:
         self._plan = plan
         self._manner = manner
         self._output = output
-        self._events: queue.SimpleQueue[_Ended | str] = queue.SimpleQueue()
+        self._events: Events[_Ended | str] = Events()
         self._made: list[str] = []
         self._watched: dict[str, _Watched] = {}
         self._main = ""
@@ -173,7 +150,7 @@ class Session:
         stopping = False
         kill_at: float | None = None
         while True:
-            event = self._next(kill_at)
+            event = self._events.next(kill_at)
             if event is None:
                 containers.kill(self._engine, self._main, "KILL")
                 kill_at = None
@@ -182,7 +159,7 @@ class Session:
                     containers.resize(self._engine, self._main, *size())
             elif isinstance(event, str):
                 containers.kill(self._engine, self._main, "KILL" if stopping and event == "INT" else event)
-                if event in _STOPPING and not stopping:
+                if event in STOPPING and not stopping:
                     stopping, kill_at = True, time.monotonic() + self._manner.stop_timeout
             elif event.container not in self._watched:
                 continue  # it did not even start, which has been dealt with
@@ -196,24 +173,12 @@ class Session:
                 stopping, kill_at = True, time.monotonic() + _GRACE
                 containers.kill(self._engine, self._main, self._stop_signal())
 
-    def _next(self, kill_at: float | None) -> _Ended | str | None:
-        """Return the next event, None when the time to end is over.
-
-        A signal that another thread takes does not wake this one, whose handler it is for: so it looks up often.
-        """
-        while True:
-            left = _LOOK_UP if kill_at is None else min(_LOOK_UP, max(0.0, kill_at - time.monotonic()))
-            with contextlib.suppress(queue.Empty):
-                return self._events.get(timeout=left)
-            if kill_at is not None and time.monotonic() >= kill_at:
-                return None
-
     def _daemon_ended(self, event: _Ended) -> DeadDaemon | None:
         """Start a daemon again if it may be, else return what there is to tell; None too when all ended together."""
         watched = self._watched.pop(event.container)
         assert watched.daemon is not None
-        with contextlib.suppress(queue.Empty):
-            other = self._events.get(timeout=_TOGETHER)
+        other = self._events.within(_TOGETHER)
+        if other is not None:
             self._events.put(other)
             if isinstance(other, _Ended) and other.container == self._main:
                 return None
@@ -326,6 +291,7 @@ def _port_conflict(engine: Engine, plan: RunPlan, error: StartFailed) -> StartFa
         if holder:
             return StartFailed(
                 f"port {port.host_port} of {port.address} is taken by {holder}",
+                code=125,
                 hint=f"pass -p OTHER:{port.port} for another port, or -P for free ones",
             )
-    return StartFailed(str(error), hint="pass -p HOST:PORT for another port, or -P for free ones")
+    return StartFailed(str(error), code=125, hint="pass -p HOST:PORT for another port, or -P for free ones")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runtimeimg.oci import Location
 from runtimeimg.run.attach import frames
-from runtimeimg.run.containers import StartFailed
+from runtimeimg.run.containers import start_failed
 from runtimeimg.run.fetch import engine_reference
 from runtimeimg.run.lines import MAX_LINE, Lines, Tail
 from runtimeimg.run.owner import Owner
@@ -82,7 +82,7 @@ def test_a_broken_owner_label_names_nobody(text: str) -> None:
     ],
 )
 def test_exit_codes_of_a_failed_start_are_dockers(message: str, code: int) -> None:
-    assert StartFailed(message).exit_code == code
+    assert start_failed(message).exit_code == code
 
 
 @pytest.mark.parametrize(
