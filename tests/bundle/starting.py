@@ -101,7 +101,8 @@ class Starter:
             try:
                 yield fetch
             finally:
-                process.terminate()  # which runtimes pass on
+                ended = [self.runtime, "--root", str(state), "kill", name, "KILL"]
+                subprocess.run(ended, capture_output=True, timeout=PATIENCE, check=False)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(20)
                 process.kill()
