@@ -10,7 +10,7 @@ from runtimeimg.bundle import defaults, users, versions
 from runtimeimg.bundle.conversion import Asked, Converted, convert
 from runtimeimg.bundle.users import User
 from runtimeimg.bundle.values import BundleOptions, Files, Hook, Mount, hostname_of
-from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import DIRECTORY
 from runtimeimg.plan import DEBUG_LABEL
@@ -33,6 +33,8 @@ def assemble(image: Image, files: Files, options: BundleOptions) -> Assembled:
 
     Raises what `conversion.convert` raises, and InvalidDocumentError for what makes no bundle.
     """
+    if image.config.data.get("os", "linux") != "linux":
+        raise UsageError(f"image '{image.name}' is for {image.platform}, and bundles are made for linux")
     converted = convert(image, files, asked(options))
     found = Assembled({})
     process = _process(image, files, converted, options, found.notes)

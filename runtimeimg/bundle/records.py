@@ -51,7 +51,7 @@ _CRUN_1_8_1: Mapping[str, Any] = {
 }
 _RECORDS = (("crun", "1.8.1", "1.8.2", _CRUN_1_8_1),)
 """Name, first version, first version that it is not of, features."""
-_PASSED_OVER = (
+PASSED_OVER = (
     ("runc", "1.1", "1.2", "linux.personality"),
     ("crun", "1.8.1", "1.8.2", "process.ioPriority"),
     ("crun", "1.8.1", "1.8.2", "process.scheduler"),
@@ -66,7 +66,7 @@ def of(name: str, version: str) -> Features | None:
 
 def passed_over(name: str, version: str) -> frozenset[str]:
     """Return the fields of which it is on record that a version of a runtime passes over them without a word."""
-    return frozenset(field for *key, field in _PASSED_OVER if _is(name, version, *key))
+    return frozenset(field for *key, field in PASSED_OVER if _is(name, version, *key))
 
 
 def _is(name: str, version: str, known: str, first: str, end: str) -> bool:
