@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from runtimeimg import elf
@@ -24,19 +25,36 @@ def check_debug_shell(request: BuildRequest) -> None:
     location = request.plan.debug
     if location is None:
         return
+    place = f"{request.place(request.plan.copies[-1].origin)}: debug image '{location}'"
     if location.transport == "dir":
-        source = FolderSource(Path(location.path or ""), 1, strict=False)
-        found = kept_link(source, SHELL)
-        program = None if found is None else elf.read(b"".join(map(bytes, source.pieces(found.node.inode)))[: elf.HEAD])
+        check_folder(Path(location.path or ""), place)
     else:
         with named(request.plan.role(location), location):
             image = open_one(location, request.platform, request.stores)
-        program = _program(image, request)
-    place = f"{request.place(request.plan.copies[-1].origin)}: debug image '{location}'"
+        _check(_program(image, request), place)
+
+
+def check_folder(root: Path, shown: str) -> None:
+    """Refuse a debug image whose files are in a folder; `shown` is what messages call it."""
+    source = FolderSource(root, 1, strict=False)
+    found = kept_link(source, SHELL)
+    _check(None if found is None else elf.read(_front(source.pieces(found.node.inode))), shown)
+
+
+def _check(program: elf.Elf | None, shown: str) -> None:
     if program is None:
-        raise UsageError(f"{place} has no shell at '{SHELL}' that is a program in its own folder", hint=_HINT)
+        raise UsageError(f"{shown} has no shell at '{SHELL}' that is a program in its own folder", hint=_HINT)
     if program.needs_loader:
-        raise UsageError(f"{place}: its shell '{SHELL}' is not statically linked", hint=_HINT)
+        raise UsageError(f"{shown}: its shell '{SHELL}' is not statically linked", hint=_HINT)
+
+
+def _front(pieces: Iterable[bytes | memoryview]) -> bytes:
+    data = b""
+    for piece in pieces:
+        data += piece
+        if len(data) >= elf.HEAD:
+            break
+    return data[: elf.HEAD]
 
 
 def _program(image: Image, request: BuildRequest) -> elf.Elf | None:

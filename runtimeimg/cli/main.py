@@ -24,6 +24,7 @@ COMMANDS = {
     "cache": ("cache", "Show or clear what the native builder keeps."),
     "completion": ("completion", "Print what completes this command in bash, zsh or fish."),
     "copy": ("copy", "Copy an image from one place to another."),
+    "debug": ("debug", "Open a shell in an image, which need not have one."),
     "export": ("export", "Write documents or commands of other tools that run an image."),
     "host": ("host", "Make profiles of machines that images are chosen for."),
     "index": ("index", "Make indexes of images, and choose from and check them."),

@@ -122,7 +122,7 @@ def _on_engine(
     from runtimeimg.run.bodies import Manner
     from runtimeimg.run.owner import Owner
 
-    found = _image(location, runtime, stores, load=not wish.dry_run)
+    found = engine_image(location, runtime, stores, load=not wish.dry_run)
     plan = RunPlan.of(found, options)
     if wish.dry_run:
         from runtimeimg.export.commandline import command_lines
@@ -143,7 +143,7 @@ def _on_engine(
         stdin=stdin,
         stop_timeout=wish.stop_timeout,
     )
-    return _run(_options_of(runtime, stores()), plan, manner, wish.say)
+    return _run(options_of(runtime, stores()), plan, manner, wish.say)
 
 
 @contextlib.contextmanager
@@ -176,17 +176,18 @@ def _loading(location: Location) -> str:
     return f"runtimeimg copy {shlex.quote(str(location))} docker-daemon:{_name_there(location)}\n"
 
 
-def _image(location: Location, runtime: str, stores: Callable[..., StoreOptions], *, load: bool) -> Image:
+def engine_image(location: Location, runtime: str, stores: Callable[..., StoreOptions], *, load: bool) -> Image:
+    """Return the image that is run, by `load` as the Engine has it, which gets it where it has not."""
     from runtimeimg.cli.progress import display
     from runtimeimg.run.fetch import fetch, find
 
     if not load:
-        return find(location, _options_of(runtime, stores()))
+        return find(location, options_of(runtime, stores()))
     with display("auto") as shown:
-        return fetch(location, _options_of(runtime, stores(shown)))
+        return fetch(location, options_of(runtime, stores(shown)))
 
 
-def _options_of(runtime: str, options: StoreOptions) -> StoreOptions:
+def options_of(runtime: str, options: StoreOptions) -> StoreOptions:
     """Return `options` with the address of podman's service where podman is asked for."""
     if runtime == "docker":
         return options

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,15 +73,52 @@ def run(
             return 0
         for note in plan.notes:
             wish.say(note)
-        folder = swept().new(f"run of '{plan.image}'")
-        try:
+        with _new_folder(plan) as folder:
             record, stdin = _prepared(folder, image, plan, features, shown, wish, allow)
-        except BaseException:
-            folder.remove()
-            raise
     if wish.detach:
         return _left_running(folder, record, plan, wish)
     return _attended(folder, record, plan, wish, stdin=stdin)
+
+
+def debug(
+    location: Location,
+    shell: Location,
+    name: str,
+    stores: Callable[..., StoreOptions],
+    plan_of: Callable[[Image], RunPlan],
+    wish: Wish,
+    *,
+    allow: frozenset[str],
+) -> int:
+    """Run the shell of the debug image `shell` in the image at `location`, through the runtime of this name."""
+    from runtimeimg.cli.bundle.runtimes import runtime_of
+    from runtimeimg.cli.progress import display
+    from runtimeimg.run.debugging import has_shell
+    from runtimeimg.runtime.shell import unpacked
+    from runtimeimg.stores import open_one
+
+    features = runtime_of(name)
+    with display("auto") as shown:
+        reached = stores(shown)
+        image = open_one(location, None, reached)
+        plan = plan_of(image)
+        with _new_folder(plan) as folder:
+            if not has_shell(image):
+                files = unpacked(shell, image, replace(reached, choose=None), folder.path / "shell")
+                plan = replace(plan, shell=str(files))
+            record, stdin = _prepared(folder, image, plan, features, shown, wish, allow)
+    return _attended(folder, record, plan, wish, stdin=stdin)
+
+
+@contextlib.contextmanager
+def _new_folder(plan: RunPlan) -> Iterator[RunFolder]:
+    """Yield the folder of a new run, which is removed when it is not made ready."""
+    folder = swept().new(f"run of '{plan.image}'")
+    try:
+        yield folder
+    except BaseException:
+        folder.remove()
+        raise
 
 
 def _prepared(

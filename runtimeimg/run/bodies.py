@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runtimeimg.plan import DEBUG_PATH
 from runtimeimg.run.plan import Daemon, RunPlan
 
 RUN_LABEL = "dev.runtimeimg.run"
@@ -63,6 +64,10 @@ def main_body(plan: RunPlan, manner: Manner) -> dict[str, Any]:
         "AttachStdin": manner.stdin,
         "HostConfig": host,
     }
+    if plan.shell is not None:
+        host["VolumesFrom"] = [f"{plan.shell}:ro"]
+    if plan.root:
+        body["User"] = "0:0"
     if plan.argv is not None:
         body["Entrypoint"] = list(plan.argv)
     elif plan.args is not None:
@@ -90,6 +95,13 @@ def daemon_body(plan: RunPlan, manner: Manner, daemon: Daemon, main: str) -> dic
     body = {**_common(plan, manner, "daemon"), "Entrypoint": list(daemon.argv), "HostConfig": host}
     body["Labels"][DAEMON_LABEL] = daemon.name
     return body
+
+
+def shell_body(plan: RunPlan, manner: Manner) -> dict[str, Any]:
+    """Return the body for a container that is never started: a volume of it holds the small shell."""
+    body = probe_body(plan, manner)
+    del body["Labels"][RUN_LABEL]  # it is no part of the run
+    return {**body, "Volumes": {DEBUG_PATH: {}}}
 
 
 def probe_body(plan: RunPlan, manner: Manner) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tarfile
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from runtimeimg.errors import NotFoundError, RemoteError
 from runtimeimg.run.attended import StartFailed
@@ -47,6 +47,13 @@ def archive(engine: Engine, container: str, path: str) -> Iterator[tarfile.TarFi
     response = engine.call("GET", f"/containers/{container}/archive", params={"path": path}, headers=headers)
     with response, tarfile.open(fileobj=response.raw, mode="r|") as opened:
         yield opened
+
+
+def put(engine: Engine, container: str, path: str, archive: IO[bytes]) -> None:
+    """Unpack a tar archive at `path` of a container, which is a folder there."""
+    headers = {"Content-Type": "application/x-tar"}
+    target = f"/containers/{container}/archive"
+    engine.call("PUT", target, params={"path": path}, data=archive, headers=headers, patient=True).close()
 
 
 def start(engine: Engine, container: str) -> None:

@@ -84,7 +84,9 @@ class RunPlan:
     """How an image is run: nothing left to decide, nothing yet done.
 
     `argv` is the whole main command where it is not the image's own entrypoint; otherwise it is None and `args`, when
-    not None, take the place of the image's Cmd. `sidecars` are the daemons that get containers of their own, `wrapped`
+    not None, take the place of the image's Cmd. `shell` is where a small shell is to be taken from that is brought in
+    beside the image, read-only: a container that has it as a volume, or a folder. `root` asks for root in place of the
+    image's user. `sidecars` are the daemons that get containers of their own, `wrapped`
     those that the entrypoint starts. `env` is added to the image's. `notes` are for people.
     """
 
@@ -101,6 +103,8 @@ class RunPlan:
     user: str
     restart_daemons: int
     notes: tuple[str, ...]
+    shell: str | None = None
+    root: bool = False
 
     @classmethod
     def of(cls, image: Image, options: RunOptions | None = None) -> Self:

@@ -16,12 +16,14 @@ from runtimeimg.bundle.writing import CONFIG, to_bytes
 from runtimeimg.errors import UsageError
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import DIRECTORY, FILE, SYMLINK
+from runtimeimg.plan import DEBUG_PATH
 from runtimeimg.run.plan import ContextMount, RunOptions, RunPlan
 from runtimeimg.run.ports import Publish
 from runtimeimg.runtime.leftovers import cgroup_name
 from runtimeimg.unpack import Root
 
 SHELL = "/bin/sh"
+_SHELL_OPTIONS = ("bind", "ro", "nosuid", "nodev")
 _NAMES = ("/etc/resolv.conf", "/etc/hosts")
 """Files of this machine by which names are looked up in its network."""
 
@@ -82,6 +84,8 @@ def bundle_options(
     if plan.context is not None:
         options = ("rbind", "ro") if plan.context.read_only else ("rbind",)
         mounts = (Mount(destination=plan.context.target, kind="bind", source=plan.context.source, options=options),)
+    if plan.shell is not None:
+        mounts += (Mount(destination=DEBUG_PATH, kind="bind", source=plan.shell, options=_SHELL_OPTIONS),)
     groups = () if rootless is not None else (Setting.parse(f"linux.cgroupsPath=/{cgroup_name(container)}"),)
     return BundleOptions(
         rootless=rootless,
@@ -93,11 +97,22 @@ def bundle_options(
         mounts=mounts,
         readonly=False,
         network="host",
-        settings=groups,
+        settings=(*groups, *_settings(plan, terminal=terminal)),
         allow=allow,
         runtime=runtime,
         name=plan.image,
     )
+
+
+def _settings(plan: RunPlan, *, terminal: bool) -> Iterator[Setting]:
+    """Yield what the run decides and not the image: who it is, and whether there is a terminal."""
+    if plan.root:
+        yield Setting.parse("process.user.uid=0")
+        yield Setting.parse("process.user.gid=0")
+        yield Setting.parse("process.user.additionalGids=null")
+    if not terminal:
+        yield Setting.parse("process.terminal=false")
+        yield Setting.parse("process.consoleSize=null")
 
 
 def check(plan: RunPlan, bundle: Bundle) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 _PATIENCE = 10.0
 _PAUSE = 0.02
 
@@ -56,7 +58,7 @@ def mounts_below(folder: Path) -> list[str]:
     found = []
     with contextlib.suppress(OSError):
         for line in (_PROC / "self/mountinfo").read_bytes().splitlines():
-            place = os.fsdecode(line.split(b" ")[4].decode("unicode_escape").encode("latin-1"))
+            place = os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]))
             if Path(place).is_relative_to(folder):
                 found.append(place)
     return sorted(found, key=len, reverse=True)
