@@ -10,6 +10,7 @@ from typing import Any
 from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.bundle import configshape, layerfiles, refusals
 from runtimeimg.bundle.features import Runtime
+from runtimeimg.bundle.paths import at
 from runtimeimg.bundle.rules import LINK, RECORDED, ROOTFS, SCHEMA, SETUID, SILENT, UNKNOWN, UNSAFE, WORKDIR
 from runtimeimg.bundle.setuid import setuid_files
 from runtimeimg.bundle.values import BundleOptions, Files
@@ -38,7 +39,7 @@ def check_folder(folder: Path, runtime: Runtime) -> tuple[Finding, ...]:
         found = [*_of_config(config, files, runtime, artifact)]
         if rootfs is None:
             found.append(_finding(ROOTFS, artifact, "root.path", "there is no directory there"))
-        elif (config.get("linux") or {}).get("uidMappings") and _others_enter(folder):
+        elif at(config, "linux.uidMappings") and _others_enter(folder):
             found += [
                 _finding(SETUID, artifact, path, "it is setuid or setgid, and others may enter the bundle's folder")
                 for path in list(setuid_files(rootfs))[:_MOST]
@@ -101,7 +102,7 @@ def _rootfs(folder: Path, config: Mapping[str, Any]) -> Path | None:
     if not isinstance(path, str) or "\0" in path:
         return None
     found = folder / path
-    return found if found.is_dir() and not found.is_symlink() else None
+    return found if found.is_dir() else None
 
 
 def _others_enter(folder: Path) -> bool:

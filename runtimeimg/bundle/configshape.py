@@ -5,7 +5,10 @@ What is of other systems than Linux is known to be there, and not looked into.
 
 from __future__ import annotations
 
+import re
+
 from runtimeimg.bundle.features import ordered, version
+from runtimeimg.bundle.paths import fields
 from runtimeimg.bundle.shape import ANY, FLAG, TEXT, TEXTS, Shape, Wrong, integer, listed, mapped, record, text, wrong
 from runtimeimg.bundle.values import STAGES
 
@@ -30,6 +33,7 @@ FILTER_FLAGS = tuple(f"SECCOMP_FILTER_FLAG_{name}" for name in ("TSYNC", "LOG", 
 
 _U16, _U32, _U64 = (integer(0, (1 << bits) - 1) for bits in (16, 32, 64))
 _I32, _I64 = (integer(-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (32, 64))
+_ODD = re.compile("[\0\ud800-\udfff]")
 _CPUS = text(pattern=r"^[0-9, -]*$")
 _TEXT_MAP = mapped(TEXT)
 _CAPABILITIES = ("bounding", "effective", "inheritable", "permitted", "ambient")
@@ -288,7 +292,11 @@ def check(config: object) -> list[Wrong]:
 
 
 def _rules(config: dict[str, object]) -> list[Wrong]:
-    found = []
+    found = [
+        Wrong(path=field.path, message=f"{field.value[:80]!r} is no UTF-8 text without NUL")
+        for field in fields(config)
+        if isinstance(field.value, str) and not field.path.startswith("annotations.") and _ODD.search(field.value)
+    ]
     if version(str(config["ociVersion"])) is None:
         found.append(Wrong(path="ociVersion", message=f"{config['ociVersion']!r} is no version (SemVer 2.0.0)"))
     for path, value, meaning in _absolute(config):

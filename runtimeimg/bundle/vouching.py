@@ -190,7 +190,7 @@ def _entry(field: Field, item: Entry, features: Features) -> Iterator[_Answer]:
         return
     known = features.names(item.entry)
     keys = isinstance(field.value, Mapping)
-    for name in field.value if keys else [field.value]:
+    for name in filter(_is_text, field.value if keys else [field.value]):  # another type is a finding by itself
         yield _Answer(
             path=f"{field.path}.{name}" if keys else field.path,
             entry=item.entry,
@@ -205,7 +205,9 @@ def _options(field: Field, features: Features) -> Iterator[_Answer]:
     own = DATA_OPTIONS.get(str(field.value.get("type")), ())
     known = features.names(MOUNT_OPTIONS)
     for number, option in enumerate(options if isinstance(options, list) else ()):
-        if str(option).partition("=")[0] in own and not (known and option in known):
+        if not _is_text(option):
+            continue
+        if option.partition("=")[0] in own and not (known and option in known):
             continue
         said = None if known is None else option in known
         path = f"{field.path}.options[{number}]"
@@ -250,6 +252,10 @@ def _unsaid(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
             "not there",
             fix="try it out, or take a runtime that says so",
         )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_in(path: str, others: Iterable[str]) -> bool:
