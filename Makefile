@@ -1,4 +1,4 @@
-.PHONY: demo test check man bench clean
+.PHONY: demo test check man bench bench-unpack clean
 
 demo:  ## compose a sample, show it and ask it for its page
 	scripts/demo
@@ -16,6 +16,10 @@ man:  ## the man pages of all commands, into build/man
 bench:
 	scripts/venv
 	.venv/bin/python benchmarks/run.py
+
+bench-unpack:
+	scripts/venv
+	.venv/bin/python benchmarks/unpacking.py
 
 clean:
 	scripts/services stop

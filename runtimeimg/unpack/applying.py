@@ -15,6 +15,7 @@ from runtimeimg.unpack.making import Maker
 from runtimeimg.unpack.seen import Seen
 from runtimeimg.unpack.streams import LayerStream
 
+_IMPLIED = Entry(b"", DIRECTORY, 0o755, 0, 0, 0, 0)
 _WHITEOUT, _META, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
 
 
@@ -29,6 +30,7 @@ class Applying:
         self._own = Seen()
         folders.begin(self._own, lambda: stream.paid)
         self._clean = Seen()  # directories that have nothing of lower layers any more
+        self._said = Seen()  # directories that it has an entry of, not only something in
         self._marked = b""
 
     def take(self, entry: Entry) -> None:
@@ -47,6 +49,8 @@ class Applying:
         if self._lower:
             self._mark(folder.path, name)
         if entry[1] == DIRECTORY:
+            if self._lower:
+                self._said.add(below(folder, name))
             made, new = self._folders.enter(folder, name)
             self._maker.folder(made, entry, time, new=new)
             return
@@ -132,7 +136,9 @@ class Applying:
             return
         path = below(folder, name)
         if path in self._own:
-            if self._folders.child(folder, name) is not None:
+            if (own := self._folders.child(folder, name)) is not None:
+                self._check_late(path)
+                self._take_over(own)
                 self._clear(path)
             return
         self._check_late(path)
@@ -150,12 +156,14 @@ class Applying:
         if self._folders.went_through(path):
             raise TarFormatError("it is a whiteout of links that earlier entries of its layer went through")
 
-    def _clear(self, path: bytes) -> None:
+    def _clear(self, top: bytes) -> None:
         """Remove from a directory, and from those in it, what the layer has not made itself."""
-        pending = [path]
+        pending = [top]
         while pending:
             path = pending.pop()
             folder = self._folders.find(path) if self._clean.add(path) else None
+            if folder is not None and path != top:
+                self._take_over(folder)
             while folder is not None and self._clear_one(folder, pending):
                 pass
 
@@ -172,6 +180,11 @@ class Applying:
                 elif entry.is_dir(follow_symlinks=False):
                     pending.append(path)
         return removed
+
+    def _take_over(self, folder: Folder) -> None:
+        """Make a directory that lower layers had what it is without them, unless an entry of this one says it."""
+        if folder.path not in self._said:
+            self._maker.folder(folder, _IMPLIED, 0, new=False)
 
 
 def _hidden(path: bytes) -> bool:

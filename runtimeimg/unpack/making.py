@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from runtimeimg.image.holes import is_hole
 from runtimeimg.image.layertar import CHARACTER, FIFO, SYMLINK, Entry
 from runtimeimg.image.reserving import ReservingFile
-from runtimeimg.image.tarheader import TarFormatError
+from runtimeimg.image.tarheader import TarFormatError, shown
 from runtimeimg.unpack import owners
 from runtimeimg.unpack.folders import Folder
 
@@ -28,7 +28,7 @@ _DEFAULT_ACL = b"system.posix_acl_default"
 _MAX_MAJOR, _MAX_MINOR = 1 << 12, 1 << 20
 _OURS_ALONE = frozenset({errno.EPERM, errno.EACCES})
 _NO_ROOM = frozenset({errno.ERANGE, errno.ENOSPC, errno.E2BIG})
-_UNKNOWN = frozenset({errno.ENOTSUP, errno.EINVAL})
+_UNKNOWN = frozenset({errno.ENOTSUP})
 
 
 class Maker:
@@ -134,6 +134,8 @@ class Maker:
             if error.errno not in _UNKNOWN and not (self._rootless and error.errno in _OURS_ALONE):
                 if error.errno in _NO_ROOM:
                     raise TarFormatError("the file system has no room for its extended attributes") from None
+                if error.errno == errno.EINVAL:
+                    raise TarFormatError(f"its attribute '{shown(key)}' has an impossible value") from None
                 raise
             self.left_out[f"attribute {key.decode('ascii', 'backslashreplace')}"] += 1
 

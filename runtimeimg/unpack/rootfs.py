@@ -119,8 +119,9 @@ class _Unpacking:
         """Yield the layers, those that follow being read already."""
         waiting: deque[tuple[str, LayerStream]] = deque()
         for layer in self._image.layers:
-            name = f"layer {layer.diff_id if _in_engine(layer) else layer.descriptor.digest} of '{self._image.name}'"
-            stream = LayerStream(layer, name, self._progress)
+            digest = layer.diff_id if _in_engine(layer) else layer.descriptor.digest
+            name = f"layer {digest} of '{self._image.name}'"
+            stream = LayerStream(layer, name, f"unpack {self._image.name} {digest.short}", self._progress)
             stack.callback(stream.close)
             waiting.append((name, stream))
             if len(waiting) > _AHEAD:

@@ -21,16 +21,16 @@ _DEPTH = 3
 class LayerStream:
     """A layer that is read ahead from when this is made; a context, at whose good end all of it is verified.
 
-    `archive` is what it unfolds to. IntegrityError for bytes that are not those of the blob's digest or of the diff id,
-    in place of whatever else such bytes look like.
+    `label` is what progress shows, `archive` what it unfolds to. IntegrityError for bytes that are not those of the
+    blob's digest or of the diff id, in place of whatever else such bytes look like.
     """
 
-    def __init__(self, layer: Layer, name: str, progress: Progress) -> None:
+    def __init__(self, layer: Layer, name: str, label: str, progress: Progress) -> None:
         self._name = name
         self._diff_id = layer.diff_id
         self._stages = contextlib.ExitStack()
         size = layer.descriptor.size
-        source = Ahead(_shown(raw_pieces(layer.open()), name, size, progress), _DEPTH)
+        source = Ahead(_shown(raw_pieces(layer.open()), label, size, progress), _DEPTH)
         self._stages.callback(source.close)
         self._raw = Counted(source)
         self._unfolding = contextlib.ExitStack()
@@ -90,11 +90,11 @@ def _summed(pieces: Iterable[bytes], into: Any) -> Iterator[bytes]:
         yield piece
 
 
-def _shown(pieces: Iterator[bytes], name: str, size: int, progress: Progress) -> Iterator[bytes]:
+def _shown(pieces: Iterator[bytes], label: str, size: int, progress: Progress) -> Iterator[bytes]:
     """Yield pieces, and tell of them."""
-    progress.start(name, f"unpack {name}", size)
+    progress.start(label, label, size)
     with contextlib.closing(pieces):  # type: ignore[type-var]
         for piece in pieces:
-            progress.advance(name, len(piece))
+            progress.advance(label, len(piece))
             yield piece
-    progress.done(name)
+    progress.done(label)

@@ -148,8 +148,18 @@ attack(
     there="d/",
 )
 attack("a label of SELinux", VALUE, made(entry(b"f", xattrs=((b"security.selinux", b"x"),))), there="f")
-attack("an access list that is none", VALUE, made(entry(b"f", xattrs=((b"system.posix_acl_access", b"x"),))), there="f")
-attack("a capability that is none", VALUE, made(entry(b"f", xattrs=((b"security.capability", b"x"),))), there="f")
+attack(
+    "an access list that is none",
+    VALUE,
+    made(entry(b"f", xattrs=((b"system.posix_acl_access", b"x"),))),
+    said="impossible value",
+)
+attack(
+    "a capability that is none",
+    VALUE,
+    made(entry(b"f", xattrs=((b"security.capability", b"x"),))),
+    said="impossible value",
+)
 attack(
     "an attribute on a link to outside",
     VALUE,

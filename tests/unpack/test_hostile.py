@@ -1,20 +1,16 @@
 """Hostile layers leave everything outside as it was, hang nowhere, and give the specified tree or one clear error."""
 
-import gzip
-import hashlib
-import io
 import os
-import zlib
 from pathlib import Path
 
 import pytest
 
 from runtimeimg.errors import RuntimeimgError
-from runtimeimg.oci import Digest
 from runtimeimg.unpack import unpack
 from tests.compose.images import MemoryLayer, image
 from tests.unpack import rawattacks
 from tests.unpack.attacks import ATTACKS, Attack
+from tests.unpack.layouts import unfolded
 from tests.unpack.trees import tree
 
 assert rawattacks  # which adds its own to the list
@@ -25,18 +21,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices ar
 def test_there_are_as_many_as_are_promised() -> None:
     assert len(ATTACKS) >= 120
     assert len({(attack.family, attack.name) for attack in ATTACKS}) == len(ATTACKS)
-
-
-def unfolded(layer: bytes) -> Digest:
-    """The diff id of a layer, of one that is broken that of its blob."""
-    summed = hashlib.sha256()
-    try:
-        with gzip.open(io.BytesIO(layer)) as archive:
-            while piece := archive.read(1 << 20):
-                summed.update(piece)
-    except (OSError, EOFError, zlib.error):
-        return Digest.of(layer)
-    return Digest(f"sha256:{summed.hexdigest()}")
 
 
 @pytest.fixture(autouse=True)

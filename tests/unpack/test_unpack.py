@@ -262,6 +262,16 @@ def test_whiteouts_hide_what_lower_layers_have(
     assert names(made(tmp_path, base, over)) == left
 
 
+def test_a_directory_that_is_hidden_and_gone_through_is_a_new_one(tmp_path: Path) -> None:
+    owned = Item(path="d/e", kind="d", mode=0o700, uid=5, gid=6, xattrs=(("user.a", "1"),))
+    base = [folder("d", 0o711), owned, folder("d/e/s", 0o700), file("d/e/s/old"), folder("x", 0o700, 5), file("x/old")]
+    found = made(tmp_path, base, [file("d/e/s/f"), whiteout("d/.wh..wh..opq"), file("x/f"), whiteout(".wh.x")])
+    assert names(found) == ["d", "d/e", "d/e/s", "d/e/s/f", "x", "x/f"]
+    for name in ("d/e", "d/e/s", "x"):
+        assert found[name] == There("d", 0o755, 0, 0, 0, b"", {}, 0, name)
+    assert found["d"].mode == 0o711
+
+
 def test_whiteouts_of_the_first_layer_hide_nothing(tmp_path: Path) -> None:
     assert names(made(tmp_path, [file("f"), whiteout(".wh.f"), whiteout(".wh..wh..opq")])) == ["f"]
 
