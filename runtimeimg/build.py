@@ -77,12 +77,13 @@ def build_all(
     *,
     graph_format: str = "runtimegraph",
     indexed: bool = False,
+    look: Callable[[Part, Image], None] = lambda _part, _image: None,
 ) -> Built:
     """Build all parts, stamp the images and write them to every destination, tags last.
 
-    Nothing is written before all images are built, and nothing is built before every destination was asked whether it
-    can be written. Several images give an index, and with `indexed` one does, too. How things are stored and what they
-    are called is as the first part says.
+    Nothing is written before all images are built and `look` was called with each, and nothing is built before every
+    destination was asked whether it can be written. Several images give an index, and with `indexed` one does, too. How
+    things are stored and what they are called is as the first part says.
     """
     for part in parts:
         part.builder.check(part.request)
@@ -91,7 +92,9 @@ def build_all(
     for target in targets:
         target.check()
     with ExitStack() as stack:
-        made = [(part, image) for part in parts for image in _images(part, stack, graph_format)]
+        made = [(part, image) for part in parts for image in images_of(part, stack, graph_format)]
+        for part, image in made:
+            look(part, image)
         alone = len(made) == 1 and not indexed
         for line in _shadowed(made):
             first.stores.progress.line(line)
@@ -107,8 +110,8 @@ def build_all(
     )
 
 
-def _images(part: Part, stack: ExitStack, graph_format: str) -> Iterator[Image]:
-    """Build a part for each of its platforms; the images can be read until `stack` is left."""
+def images_of(part: Part, stack: ExitStack, graph_format: str = "runtimegraph") -> Iterator[Image]:
+    """Build a part for each of its platforms, stamped; the images can be read until `stack` is left."""
     request = part.request
     for platform in part.platforms or (request.platform,):
         asked = replace(request, platform=platform)

@@ -19,11 +19,11 @@ from pathlib import Path
 from runtimeimg import remains
 
 VERSION = "v1"
-KINDS = ("toc", "spans", "parts", "blob", "file", "result", "part", "layer", "packed", "plan")
+KINDS = ("toc", "spans", "parts", "blob", "file", "result", "part", "layer", "packed", "plan", "elf", "check")
 """Tables of contents of layers, indexes by which parts of layers are read, where the layers' own tables have contents,
 layers, single files out of layers, what a
 build came to, which layer was made of what, the layers that were made, what an Engine's layers came to when they were
-compressed, and plans of specs."""
+compressed, plans of specs, what ELF files ask of the loader, and what was found in images."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
 _KEY = re.compile(r"[0-9a-f]{16,128}\Z")
@@ -87,6 +87,10 @@ class Cache:
             return None
         self._used(self._place(kind, key))
         return data[32:]
+
+    def has(self, kind: str, key: str) -> bool:
+        """Tell whether a file is there, whole or not."""
+        return self._place(kind, key).exists()
 
     def put(self, kind: str, key: str, data: bytes) -> None:
         """Keep `data` together with its checksum."""

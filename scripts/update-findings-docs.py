@@ -6,14 +6,20 @@ They stand between `<!-- rules: NAME -->` and `<!-- end -->`, NAME being the com
 import re
 from pathlib import Path
 
-from runtimeimg.bundle import rules
+from runtimeimg.bundle import rules as bundled
+from runtimeimg.check import rules as checked
 from runtimeimg.findings.markdown import rules_to_markdown
 from runtimeimg.selection import lintrules
 from runtimeimg.selection.nfd import lint
 
 PAGE = Path(__file__).parents[1] / "docs" / "findings.md"
 PART = re.compile(r"(<!-- rules: ([a-z -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-RULES = {"index lint": lintrules.RULES, "index compat validate": lint.RULES, "bundle check": rules.RULES}
+RULES = {
+    "check": checked.RULES,
+    "index lint": lintrules.RULES,
+    "index compat validate": lint.RULES,
+    "bundle check": bundled.RULES,
+}
 
 
 def render(page: str) -> str:

@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "runtimeimg"
 RANKS = {
     0: ("errors", "progress", "account", "budgets", "text", "remains"),
     1: ("elf", "findings", "hostfile", "locks", "oci", "process"),
-    2: ("runtimegraph", "spec"),
+    2: ("elfdynamic", "runtimegraph", "spec"),
     3: ("plan", "image", "supervisor", "templating", "quoting", "cache"),
     4: ("planned", "render", "selection", "stamp", "strategy", "stores"),
     5: ("compose", "detect", "unpack"),
-    6: ("builders", "bundle", "run"),
+    6: ("builders", "bundle", "check", "run"),
     7: ("build", "compat", "export", "provenance", "runtime"),
     8: ("step",),
     9: ("cli",),

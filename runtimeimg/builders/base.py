@@ -26,7 +26,7 @@ class BuildRequest:
     `file:line:column: path` for messages. `pull` is `missing`, `always` or `never`. `build_args` are for proxies.
     `cache_dir` is where a builder may keep what saves the next build work; None keeps nothing. `epoch` is
     SOURCE_DATE_EPOCH in seconds. `options` are a builder's own settings by name (native: compression, level,
-    layers).
+    layers). `looked_at` tells that somebody will look into the image's layers.
     """
 
     plan: BuildPlan
@@ -41,6 +41,7 @@ class BuildRequest:
     cache_dir: Path | None = None
     epoch: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    looked_at: bool = False
 
     @property
     def engine_platform(self) -> Platform | None:

@@ -157,6 +157,7 @@ def _settings(request: BuildRequest) -> Settings:
         layers=_mode(options.get("layers", "builder")),
         link=_flag(options.get("link", "false"), "link"),
         latest=request.epoch,
+        tables=request.looked_at,
     )
 
 

@@ -90,6 +90,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--revision", help="Revision of the source, for its label.")
 @click.option("--image-version", help="Version of the packaged software, for its label.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done.")
+@click.option(
+    "--check",
+    type=click.Choice(["warn", "error", "off"]),
+    default="warn",
+    show_default=True,
+    help="Say whether the image will start; with error nothing is written when it will not.",
+)
 @store_options
 @partial(choosing_stores, single=False)  # a base may have variants where the builder image has none
 def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
@@ -99,10 +106,13 @@ def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progres
     """
     from runtimeimg.build import build_all, choose_builder
     from runtimeimg.cache import Cache
+    from runtimeimg.cli.checking import checker
     from runtimeimg.cli.destinations import destinations_of
+    from runtimeimg.cli.memory import few_arenas
     from runtimeimg.cli.progress import display
     from runtimeimg.cli.variants import parts_of, pieces_of
 
+    few_arenas()
     progress = "quiet" if options["quiet"] else progress
     facts = _facts(options)
     cache = None if options["no_cache"] else Cache.open(cache_dir())
@@ -126,6 +136,7 @@ def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progres
             destinations,
             graph_format=options["graph_format"],
             indexed=len(pieces) > 1 or (bool(pieces[0].name) and not options["variants"]),
+            look=checker(options["check"], cache),
         )
     _report(built, parts[0].request, options, quiet=progress in {"quiet", "rawjson"})
 
@@ -196,6 +207,7 @@ def _request(made: Planned, stores: StoreOptions, options: dict[str, Any], platf
         cache_dir=None if options["no_cache"] else cache_dir(),
         epoch=source_date_epoch(),
         options={key: value for key, value in own.items() if value},
+        looked_at=options["check"] != "off",
     )
 
 

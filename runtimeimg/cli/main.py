@@ -22,6 +22,7 @@ COMMANDS = {
     "build": ("build", "Build the runtime image of a spec and stamp it."),
     "bundle": ("bundle", "Make an image a runtime bundle, which runc and crun start."),
     "cache": ("cache", "Show or clear what the native builder keeps."),
+    "check": ("check", "Say whether an image will start, and what it lacks."),
     "completion": ("completion", "Print what completes this command in bash, zsh or fish."),
     "copy": ("copy", "Copy an image from one place to another."),
     "debug": ("debug", "Open a shell in an image, which need not have one."),

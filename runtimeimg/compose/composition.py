@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
+from runtimeimg.cache import Cache
 from runtimeimg.compose import emit, kept
 from runtimeimg.compose.find import components, literal_prefix
 from runtimeimg.compose.grouping import MAX_LAYERS, Grouping, Mode
@@ -45,6 +46,7 @@ from runtimeimg.image import Image
 from runtimeimg.image.compress import Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE
+from runtimeimg.image.toc import TocBuilder
 from runtimeimg.plan import BuildPlan
 
 
@@ -52,13 +54,15 @@ from runtimeimg.plan import BuildPlan
 class Settings:
     """How the result is made: see the module for `link` and grouping.py for `layers`.
 
-    No time in a layer is later than `latest` seconds.
+    No time in a layer is later than `latest` seconds. With `tables` the tables of contents of new layers are kept, for
+    somebody who is going to look into them.
     """
 
     compression: Compression = field(default_factory=Compression)
     layers: Mode = "builder"
     link: bool = False
     latest: int | None = None
+    tables: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +119,20 @@ def compose(inputs: Inputs, settings: Settings, reader: Reader, folder: Path) ->
         if layer is None:
             layer = emit.write(draft.items(), path, settings.compression, work.contents)
             kept.keep(reader.cache, key, layer)
+        if settings.tables and reader.cache is not None:
+            _keep_table(reader.cache, layer, draft.items())
         composed.append(Composed(layer=layer, steps=draft.steps))
     return tuple(composed)
+
+
+def _keep_table(cache: Cache, layer: FileLayer, items: Iterable[emit.Item]) -> None:
+    """Keep the table of a layer that was made of these entries, unless one is kept already."""
+    key = layer.descriptor.digest.encoded
+    if cache.get("toc", key) is None:
+        builder = TocBuilder(f"layer {key}")
+        for item in items:
+            builder.add(item.entry)
+        cache.put("toc", key, builder.finish().to_bytes())
 
 
 class _Composition:

@@ -141,6 +141,13 @@ class Reader:
             offset, size = offset + len(data), size - len(data)
             yield data
 
+    def part(self, key: str, index: int, offset: int, size: int) -> bytes:
+        """Return bytes of an entry that was fetched, as many as there are from an offset; from any thread."""
+        file, start, there = self._place(key, index)
+        if offset < 0 or offset >= there:
+            return b""
+        return os.pread(file, min(size, there - offset), start + offset)
+
     def _place(self, key: str, index: int) -> tuple[int, int, int]:
         """Return the file that has the contents of an entry, where in it, and how many bytes they are."""
         for taken in self._contents[key]:

@@ -1,0 +1,1 @@
+"""Will an image start? Found from its files alone; nothing is run."""

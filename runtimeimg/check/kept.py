@@ -1,0 +1,57 @@
+"""What was found in an image, kept under all that it was found by: the same build again looks at nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+
+from runtimeimg import __version__
+from runtimeimg.cache import Cache
+from runtimeimg.check.rules import RULES
+from runtimeimg.findings import Finding, Place, Severity
+from runtimeimg.image import Image
+
+_FORMAT = 1
+
+
+def key_of(image: Image, base: Image | None, builder: Image | None, name: str) -> str:
+    """Return the key: config and layers of the image, base and builder image, the name in messages, the release."""
+    data = [
+        _FORMAT,
+        __version__,
+        name,
+        *(
+            [item.config.digest, [layer.diff_id for layer in item.layers]] if item else None
+            for item in (image, base, builder)
+        ),
+    ]
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+
+
+def find(cache: Cache | None, key: str) -> tuple[Finding, ...] | None:
+    """Return what was found before, None where nothing is kept."""
+    data = cache.get("check", key) if cache is not None else None
+    if data is None:
+        return None
+    rules = {rule.id: rule for rule in RULES}
+    return tuple(
+        Finding(
+            rule=dataclasses.replace(rules[rule], severity=Severity(severity)),
+            where=Place(artifact=artifact, inside=inside),
+            message=message,
+            fix=fix,
+        )
+        for rule, severity, artifact, inside, message, fix in json.loads(data)
+    )
+
+
+def keep(cache: Cache | None, key: str, found: Sequence[Finding]) -> None:
+    """Keep what was found."""
+    if cache is not None:
+        data = [
+            [item.rule.id, item.rule.severity, item.where.artifact, item.where.inside, item.message, item.fix]
+            for item in found
+        ]
+        cache.put("check", key, json.dumps(data).encode())

@@ -1,0 +1,71 @@
+"""What is found in images that are being built."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtimeimg.build import Part
+    from runtimeimg.cache import Cache
+    from runtimeimg.findings import Finding
+    from runtimeimg.image import Image
+    from runtimeimg.oci import Location
+
+
+def of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding]:
+    """Return what is found in an image that was built of a plan, held against its base and its builder image."""
+    from runtimeimg.check import kept
+    from runtimeimg.check.checking import check
+    from runtimeimg.check.opened import opened
+
+    plan, options = part.request.plan, part.request.stores
+    name = plan.outputs[0] if plan.outputs else plan.name or image.name
+    base, builder = _opened(part, plan.base, image), _opened(part, plan.builder, image)
+    key = kept.key_of(image, base, builder, name)
+    known = kept.find(cache, key)
+    if known is not None:
+        return known
+    with opened(
+        dataclasses.replace(image, name=name), cache=cache, account=options.account, base=base, builder=builder
+    ) as facts:
+        found = check(facts)
+    kept.keep(cache, key, found)
+    return found
+
+
+def checker(mode: str, cache: Cache | None) -> Callable[[Part, Image], None]:
+    """Return what looks at images before they are written: `warn` says what it finds, `error` refuses, `off` does not.
+
+    BuildFailed where something is found that keeps an image from starting.
+    """
+    if mode == "off":
+        return lambda _part, _image: None
+
+    def look(part: Part, image: Image) -> None:
+        from runtimeimg.errors import BuildFailed
+        from runtimeimg.findings import Severity, chosen
+
+        found = chosen(of_built(part, image, cache), Severity.WARNING)
+        for item in found:
+            part.request.stores.progress.line(f"{item.rule.severity}: {item.rule.id}: {item.message}")
+            if item.fix:
+                part.request.stores.progress.line(f"  {item.fix}")
+        errors = sum(item.rule.severity is Severity.ERROR for item in found)
+        if errors and mode == "error":
+            raise BuildFailed(
+                f"the image will not start: {errors} {'errors were' if errors > 1 else 'error was'} found",
+                hint="nothing was written; docs/findings.md explains them, --check warn goes on all the same",
+            )
+
+    return look
+
+
+def _opened(part: Part, location: Location | None, image: Image) -> Image | None:
+    """Return an image that the plan names; None for none, and for a folder."""
+    from runtimeimg.stores import open_one
+
+    if location is None or location.transport == "dir":
+        return None
+    return open_one(location, image.platform, part.request.stores, exact=False)

@@ -1,0 +1,108 @@
+"""`runtimeimg check` and `build --check`: formats, exit codes, and that nothing is written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from runtimeimg.cli.main import cli
+from runtimeimg.errors import BuildFailed, NotFoundError, RuntimeimgError, UsageError
+from tests.check.images import Put, image
+from tests.check.objects import program, static
+from tests.stores.made import write
+
+SPEC = """
+apiVersion: shipwright.io/v1alpha1
+kind: Build
+metadata: {{name: app}}
+spec:
+  builder: {{image: "oci:{folder}/builder"}}
+  output: {{image: app:1}}
+  runtime:
+    base: {{image: "oci:{folder}/base"}}
+    directories: [{directories}]
+    entrypoint: [/app/run]
+"""
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(cli, [str(word) for word in words], standalone_mode=False)
+    if isinstance(done.exception, RuntimeimgError):
+        raise done.exception
+    assert done.exception is None, done.exception
+    return (done.return_value if isinstance(done.return_value, int) else done.exit_code), done.stdout, done.stderr
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files = {
+        "/app/run": Put(data=program("libmine.so.1")), "/app/good/run": Put(data=static()),
+        "/usr/lib/libmine.so.1": b"x", "/lib64/ld-linux-x86-64.so.2": Put(data=static()),
+    }  # fmt: skip
+    write(f"oci:{tmp_path}/builder", image(files))
+    write(f"oci:{tmp_path}/base", image({"/etc/x": b"", "/lib64/ld-linux-x86-64.so.2": Put(data=static())}))
+
+    def written(*directories: str) -> Path:
+        path = tmp_path / "build.yaml"
+        path.write_text(SPEC.format(folder=tmp_path, directories=", ".join(f'"{item}"' for item in directories)))
+        return path
+
+    return written
+
+
+def test_a_spec(spec: Any, tmp_path: Path) -> None:
+    assert run("check", spec("/app/good:/app")) == (0, "nothing found\n", "")
+    code, out, _ = run("check", spec("/app/run:/app/run"))
+    assert code == 10
+    assert out.splitlines() == [
+        "error  LIB-002  /app/run",
+        "    'libmine.so.1', which '/app/run' needs, is not found",
+        "    add to spec.runtime.directories: '/usr/lib/libmine.so.1'",
+        "1 error",
+    ]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["base", "build.yaml", "builder", "cache"]
+
+
+def test_an_image_in_all_formats(spec: Any, tmp_path: Path) -> None:
+    write(f"oci:{tmp_path}/image", image({"/app/run": Put(data=program("libmine.so.1"))}, Entrypoint=["/app/run"]))
+    code, out, _ = run("check", f"oci:{tmp_path}/image", "--format", "json")
+    assert code == 10
+    (found,) = json.loads(out)["findings"]
+    assert (found["rule"], found["where"]["inside"]) == ("LIB-001", "/app/run")
+    code, out, _ = run("check", f"oci:{tmp_path}/image", "--format", "sarif")
+    assert [item["ruleId"] for item in json.loads(out)["runs"][0]["results"]] == ["LIB-001"]
+    assert "LIB-001" in run("check", f"oci:{tmp_path}/image", "--format", "markdown")[1]
+    assert run("check", f"oci:{tmp_path}/image", "--ignore", "LIB-001")[0] == 0
+    code, out, _ = run("check", f"oci:{tmp_path}/image", "--builder-image", f"oci:{tmp_path}/builder")
+    assert "the builder image has it: '/lib64/ld-linux-x86-64.so.2'" in out
+
+
+def test_what_is_not_there(spec: Any, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="does not exist"):
+        run("check", tmp_path / "nowhere.yaml")
+    with pytest.raises(NotFoundError, match="does not exist"):
+        run("check", f"oci:{tmp_path}/nowhere")
+    with pytest.raises(UsageError):
+        run("check", "oci:/\0")
+
+
+def test_a_build_says_what_it_finds_and_writes_all_the_same(spec: Any, tmp_path: Path) -> None:
+    code, _, err = run("build", spec("/app/run:/app/run"), "-o", f"oci:{tmp_path}/out", "--progress", "plain")
+    assert code == 0
+    assert "error: LIB-002: 'libmine.so.1', which '/app/run' needs, is not found" in err
+    assert (tmp_path / "out/index.json").is_file()
+    code, _, err = run(
+        "build", spec("/app/run:/app/run"), "-o", f"oci:{tmp_path}/off", "--check", "off", "--progress", "plain"
+    )
+    assert (code, "LIB-002" in err) == (0, False)
+
+
+def test_a_build_that_is_to_refuse_writes_nothing(spec: Any, tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match="the image will not start: 1 error was found"):
+        run("build", spec("/app/run:/app/run"), "-o", f"oci:{tmp_path}/out", "--check", "error")
+    assert not (tmp_path / "out").exists()
+    assert run("build", spec("/app/good:/app"), "-o", f"oci:{tmp_path}/out", "--check", "error")[0] == 0
+    assert (tmp_path / "out/index.json").is_file()

@@ -1,0 +1,198 @@
+"""The samples, and packages of PyPI, npm and Debian: nothing is said of what starts, and what is left out is."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from runtimeimg.cli.main import cli
+from tests.conftest import REGISTRY
+
+SPECS = {
+    name: yaml.safe_load((Path(__file__).parents[2] / "samples" / name / "build.yaml").read_text())
+    for name in ("nodejs", "petclinic", "python")
+}
+NOT_NEEDED = {"/workspace/source/public:/app/public"}
+"""Files that a program opens when it is asked for a page, and starts without."""
+DIRECTORIES = [
+    (name, directory)
+    for name, spec in SPECS.items()
+    for directory in spec["spec"]["runtime"]["directories"]
+    if directory not in NOT_NEEDED
+]
+
+pytestmark = [pytest.mark.engine, pytest.mark.registry]
+
+
+def run(*words: str, spec: Mapping[str, Any] | None = None) -> tuple[int, str, str]:
+    text = json.dumps(spec) if spec is not None else None
+    done = CliRunner().invoke(
+        cli, [str(word) for word in words], input=text, standalone_mode=False, catch_exceptions=False
+    )
+    code = done.return_value if isinstance(done.return_value, int) else done.exit_code
+    return code, done.stdout, done.stderr
+
+
+def without(spec: Mapping[str, Any], directory: str) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(spec))
+    changed["spec"]["runtime"]["directories"].remove(directory)
+    return changed
+
+
+@pytest.fixture
+def start(engine: docker.APIClient) -> Iterator[Callable[..., tuple[int, str]]]:
+    """Build a spec into the Engine and run its image for as long as it runs by itself, a few seconds at most."""
+    name = f"runtimeimg-test-ecosystem/{uuid.uuid4().hex[:8]}:1"
+
+    def started(spec: Mapping[str, Any], *words: str) -> tuple[int, str]:
+        code, _, err = run("build", "-", "--builder", "native", "-t", name, "--load", "--check", "off", spec=spec)
+        assert code == 0, err
+        ran = subprocess.run(
+            ["docker", "run", "--rm", "--name", name.replace("/", "-").replace(":", "-"), name, *words],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        return ran.returncode, ran.stdout + ran.stderr
+
+    yield started
+    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_nothing_is_said_of_a_sample(samples: Path, name: str) -> None:
+    code, out, err = run("check", samples / name / "build.yaml")
+    assert (code, out) == (0, "nothing found\n"), err
+
+
+@pytest.mark.parametrize(("name", "directory"), DIRECTORIES)
+def test_every_directory_that_a_sample_needs_is_missed(samples: Path, name: str, directory: str) -> None:
+    code, out, _ = run("check", "-", "--severity", "error", "--format", "json", spec=without(SPECS[name], directory))
+    assert code == 10
+    assert json.loads(out)["counts"]["error"] >= 1
+
+
+PYTHON, NODE, SLIM = "runtimeimg-samples/python-redis:3.11", "runtimeimg-samples/node:18", "debian:bookworm-slim"
+DOCKERFILE = """
+FROM runtimeimg-samples/python-redis:3.11
+RUN apt-get update \\
+ && apt-get install -y --no-install-recommends python3-venv nodejs npm musl busybox-static curl ca-certificates \\
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+RUN python3 -m venv venv && venv/bin/pip install --no-cache-dir --only-binary :all: psycopg2-binary==2.9.10
+RUN npm install --no-audit --no-fund bcrypt@6.0.0
+RUN echo 'import psycopg2; print(psycopg2.__version__)' > db.py \\
+ && echo 'const b = require("bcrypt"); console.log(b.hashSync("x", 4).length)' > hash.js
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What is copied of the builder image and started, what of that is left out to break it, and what is said then."""
+
+    base: str = SLIM
+    directories: Sequence[str]
+    entrypoint: Sequence[str]
+    lost: str
+    rule: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def spec(self, builder: str, directories: Sequence[str]) -> dict[str, Any]:
+        return {
+            "apiVersion": "shipwright.io/v1alpha1",
+            "kind": "Build",
+            "metadata": {"name": "program"},
+            "spec": {
+                "builder": {"image": builder},
+                "output": {"image": "runtimeimg-test-ecosystem/program:1"},
+                "runtime": {
+                    "base": {"image": f"{REGISTRY}/{self.base}"},
+                    "workDir": "/app",
+                    "env": dict(self.env),
+                    "directories": list(directories),
+                    "entrypoint": list(self.entrypoint),
+                },
+            },
+        }
+
+
+LIB = "/usr/lib/x86_64-linux-gnu"
+PROGRAMS = {
+    "wheel-with-libraries": Program(
+        base=PYTHON, directories=["/app/venv", "/app/db.py"], entrypoint=["/app/venv/bin/python", "db.py"],
+        lost="/app/venv/lib/python3.11/site-packages/psycopg2_binary.libs", rule="LIB-006",
+    ),
+    "native-module-of-node": Program(
+        base=NODE, directories=["/app/node_modules", "/app/hash.js"], entrypoint=["node", "hash.js"],
+        lost="/app/node_modules", rule="START-007",
+    ),
+    "static": Program(
+        directories=["/bin/busybox"], entrypoint=["/bin/busybox", "true"], lost="/bin/busybox", rule="START-002",
+    ),
+    "interpreter-alone": Program(
+        directories=["/usr/bin/python3.11", "/usr/lib/python3.11", f"{LIB}/libexpat.so.1", f"{LIB}/libz.so.1"],
+        entrypoint=["/usr/bin/python3.11", "-c", "import json"], lost="/usr/lib/python3.11", rule="RUN-001",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def builder(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of an image with packages of Debian, PyPI and npm."""
+    name = "runtimeimg-test-ecosystem/builder:1"
+    folder = tmp_path_factory.mktemp("builder")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    built = subprocess.run(
+        ["docker", "build", "--network", "host", "-t", name, folder], capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    for image in (name, PYTHON, NODE):
+        subprocess.run(["docker", "tag", image, f"{REGISTRY}/{image}"], check=True)
+        subprocess.run(["docker", "push", "-q", f"{REGISTRY}/{image}"], check=True, capture_output=True)
+        subprocess.run(["docker", "rmi", f"{REGISTRY}/{image}"], check=True, capture_output=True)
+    return f"{REGISTRY}/{name}"  # kept, so that the next run builds nothing
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_of_other_ecosystems(name: str, builder: str, start: Callable[..., tuple[int, str]]) -> None:
+    program = PROGRAMS[name]
+    whole = program.spec(builder, program.directories)
+    code, out, err = run("check", "-", "--format", "json", spec=whole)
+    assert code == 0, out + err
+    code, said = start(whole)
+    assert code == 0, said
+    if program.lost in program.directories:
+        broken = program.spec(builder, [item for item in program.directories if item != program.lost])
+    else:  # within one that is copied: all of its neighbours are
+        broken = program.spec(builder, program.directories)
+        broken["spec"]["runtime"]["directories"] = [
+            *(item for item in program.directories if not program.lost.startswith(item)),
+            *_beside(builder, program),
+        ]
+    code, out, _ = run("check", "-", "--format", "json", spec=broken)
+    assert code == 10
+    assert program.rule in {item["rule"] for item in json.loads(out)["findings"]}
+    code, said = start(broken)
+    assert code != 0, said
+
+
+SIBLINGS = """
+while [ "$at" != "$top" ]; do
+  for f in "${at%/*}"/*; do [ "$f" = "$at" ] || echo "$f"; done
+  at=${at%/*}
+done
+"""
+
+
+def _beside(builder: str, program: Program) -> list[str]:
+    """Return what is in the folders on the way to what is left out, but for that."""
+    local = builder.removeprefix(f"{REGISTRY}/")
+    (top,) = (item for item in program.directories if program.lost.startswith(item))
+    command = ["docker", "run", "--rm", "-e", f"top={top}", "-e", f"at={program.lost}", local, "sh", "-c", SIBLINGS]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -1,0 +1,370 @@
+"""Each finding: an image that really fails that way on the Engine, or is refused by it, and a healthy twin."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from runtimeimg.check.rules import RULES
+from runtimeimg.findings import Severity
+from runtimeimg.image import Image
+from runtimeimg.oci import Location
+from runtimeimg.stores import StoreOptions, open_one
+from tests.check.images import Files, Put, found, ids, image
+from tests.check.objects import MUSL, Object, library, program, static
+from tests.stores.made import write
+
+DEBIAN = "debian:bookworm-slim"
+LIB = "/usr/lib/x86_64-linux-gnu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is put over Debian (or over nothing), how it is configured, and what the Engine says of it."""
+
+    rule: str
+    bad: Files
+    good: Files
+    said: str
+    """Words of the Engine or of the program that fails."""
+    config: dict[str, Any]
+    better: dict[str, Any] | None = None
+    scratch: bool = False
+    code: int | None = None
+
+
+def run(text: bytes = b"#!/bin/sh\nexit 0\n", mode: int = 0o755, **more: int) -> Put:
+    return Put(data=text, mode=mode, **more)
+
+
+TRUE = {"Entrypoint": ["/bin/true"]}
+APP = {"Entrypoint": ["/app/run"], "Cmd": None}
+
+CASES = {
+    "nothing": Case(
+        rule="START-001", scratch=True, bad={"/app/run": run(static())}, good={"/app/run": run(static())},
+        config={}, better=APP, said="no command specified",
+    ),
+    "not-on-path": Case(
+        rule="START-002", bad={"/venv/bin/server": run()}, good={"/usr/local/bin/server": run()},
+        config={"Entrypoint": ["server"]}, said="executable file not found",
+    ),
+    "dangling": Case(
+        rule="START-002", bad={"/app/run": "/nowhere/run"}, good={"/app/run": "/bin/true"}, config=APP,
+        said="no such file or directory",
+    ),
+    "not-executable": Case(
+        rule="START-003", bad={"/app/run": run(mode=0o644)}, good={"/app/run": run()}, config=APP,
+        said="permission denied",
+    ),
+    "folder": Case(
+        rule="START-003", bad={"/app/run": Put(data=None)}, good={"/app/run": run()}, config=APP,
+        said="permission denied|is a directory",
+    ),
+    "interpreter": Case(
+        rule="START-004", bad={"/app/run": run(b"#!/usr/bin/ruby\n")}, good={"/app/run": run()}, config=APP,
+        said="no such file or directory",
+    ),
+    "env-interpreter": Case(
+        rule="START-004", bad={"/app/run": run(b"#!/usr/bin/env ruby\n")}, good={"/app/run": run(b"#!/usr/bin/env sh\n")},
+        config=APP, said="ruby", code=127,
+    ),
+    "carriage-return": Case(
+        rule="START-004", bad={"/app/run": run(b"#!/bin/sh\r\nexit 0\r\n")}, good={"/app/run": run()}, config=APP,
+        said="no such file or directory",
+    ),
+    "no-first-line": Case(
+        rule="START-005", bad={"/app/run": run(b"echo hello\n")}, good={"/app/run": run()}, config=APP,
+        said="exec format error",
+    ),
+    "empty": Case(
+        rule="START-005", bad={"/app/run": run(b"")}, good={"/app/run": run()}, config=APP, said="exec format error",
+    ),
+    "other-machine": Case(
+        rule="START-006", bad={"/app/run": run(Object(static=True, machine=183).build())},
+        good={"/app/run": run(static())}, config=APP, said="exec format error",
+    ),
+    "script-missing": Case(
+        rule="START-007", bad={}, good={"/app/start.sh": b"exit 0\n"}, config={"Entrypoint": ["/bin/sh", "/app/start.sh"]},
+        said="start.sh", code=2,
+    ),
+    "work-dir": Case(
+        rule="START-008", bad={"/app": b"a file"}, good={"/app": Put(data=None)}, config={**TRUE, "WorkingDir": "/app"},
+        said="not a directory",
+    ),
+    "no-loader": Case(
+        rule="LIB-001", scratch=True, bad={"/app/run": run(program("libc.so.6"))}, good={"/app/run": run(static())},
+        config=APP, said="no such file or directory",
+    ),
+    "musl-on-glibc": Case(
+        rule="LIB-001", bad={"/app/run": run(program(interpreter=MUSL))}, good={"/app/run": run(program())}, config=APP,
+        said="no such file or directory",
+    ),
+    "library": Case(
+        rule="LIB-002", bad={"/app/run": run(program("libmine.so.1"))},
+        good={"/app/run": run(program("libmine.so.1")), f"{LIB}/libmine.so.1": run(library("libmine.so.1"))},
+        config=APP, said="libmine.so.1: cannot open shared object file",
+    ),
+    "library-where-the-loader-does-not-look": Case(
+        rule="LIB-002",
+        bad={"/app/run": run(program("libmine.so.1")), "/app/lib/libmine.so.1": run(library("libmine.so.1"))},
+        good={"/app/run": run(program("libmine.so.1", runpath="$ORIGIN/lib")),
+              "/app/lib/libmine.so.1": run(library("libmine.so.1"))},
+        config=APP, said="libmine.so.1: cannot open shared object file",
+    ),
+    "library-five-levels-down": Case(
+        rule="LIB-002",
+        bad={"/app/run": run(program("liba.so")), **{f"{LIB}/lib{one}.so": run(library(f"lib{one}.so", f"lib{other}.so"))
+             for one, other in ("ab", "bc", "cd", "de", "ef")}},
+        good={"/app/run": run(program("liba.so")), **{f"{LIB}/lib{one}.so": run(library(f"lib{one}.so", f"lib{other}.so"))
+              for one, other in ("ab", "bc", "cd", "de", "ef")}, f"{LIB}/libf.so": run(library("libf.so"))},
+        config=APP, said="libf.so: cannot open shared object file",
+    ),
+    "runpath-is-not-inherited": Case(
+        rule="LIB-002",
+        bad={"/app/run": run(program("liba.so", runpath="/app/lib")), "/app/lib/liba.so": run(library("liba.so", "libb.so")),
+             "/app/lib/libb.so": run(library("libb.so"))},
+        good={"/app/run": run(program("liba.so", rpath="/app/lib")), "/app/lib/liba.so": run(library("liba.so", "libb.so")),
+              "/app/lib/libb.so": run(library("libb.so"))},
+        config=APP, said="libb.so: cannot open shared object file",
+    ),
+    "library-for-another-machine": Case(
+        rule="LIB-002",
+        bad={"/app/run": run(program("libmine.so.1")), f"{LIB}/libmine.so.1": run(library("libmine.so.1", machine=183))},
+        good={"/app/run": run(program("libmine.so.1")), f"{LIB}/libmine.so.1": run(library("libmine.so.1"))},
+        config=APP, said="libmine.so.1: cannot open shared object file",
+    ),
+    "glibc-is-older": Case(
+        rule="LIB-003", bad={"/app/run": run(program("libc.so.6", requires={"libc.so.6": ["GLIBC_2.99"]}))},
+        good={"/app/run": run(program("libc.so.6", requires={"libc.so.6": ["GLIBC_2.34"]}))}, config=APP,
+        said="version `GLIBC_2.99' not found",
+    ),
+    "user": Case(rule="USER-001", bad={}, good={}, config={**TRUE, "User": "app"}, better={**TRUE, "User": "1000"},
+                 said="unable to find user app"),
+    "group": Case(rule="USER-001", bad={}, good={}, config={**TRUE, "User": "1000:app"},
+                  better={**TRUE, "User": "1000:1000"}, said="unable to find group app"),
+    "user-may-not-execute": Case(
+        rule="USER-003", bad={"/app/run": run(mode=0o700)}, good={"/app/run": run()}, config={**APP, "User": "1000"},
+        said="permission denied",
+    ),
+    "user-may-not-enter": Case(
+        rule="USER-003", bad={"/app": Put(data=None, mode=0o700), "/app/run": run()},
+        good={"/app": Put(data=None), "/app/run": run()}, config={**APP, "User": "1000"}, said="permission denied",
+    ),
+    "user-may-not-read-the-library": Case(
+        rule="USER-003",
+        bad={"/app/run": run(program("libmine.so.1")), f"{LIB}/libmine.so.1": run(library("libmine.so.1"), mode=0o700)},
+        good={"/app/run": run(program("libmine.so.1")), f"{LIB}/libmine.so.1": run(library("libmine.so.1"))},
+        config={**APP, "User": "1000"}, said="libmine.so.1: cannot open shared object file",
+    ),
+    "user-may-not-read-the-script": Case(
+        rule="USER-003", bad={"/app/run": run(mode=0o711)}, good={"/app/run": run()}, config={**APP, "User": "1000"},
+        said="ermission denied",
+    ),
+    "shell-line": Case(
+        rule="START-002", bad={}, good={"/usr/local/bin/server": run()},
+        config={"Entrypoint": ["/bin/sh", "-c", "exec server --port 80"]}, said="not found", code=127,
+    ),
+    "module-by-the-user-of-env": Case(
+        rule="START-002", bad={}, good={"/usr/local/bin/server": run()},
+        config={"Entrypoint": ["/usr/bin/env", "A=b", "server"]}, said="No such file", code=127,
+    ),
+    "time-zone": Case(
+        rule="DATA-002", bad={}, good={"/usr/share/zoneinfo/Our/Zone": Path("/usr/share/zoneinfo/Asia/Tokyo").read_bytes()},
+        config={"Entrypoint": ["/bin/sh", "-c", 'test "$(date +%z)" = +0900 || { echo "UTC it is"; exit 3; }'],
+                "Env": ["TZ=Our/Zone"]}, said="UTC it is", code=3,
+    ),
+    "port": Case(
+        rule="USER-004", bad={}, good={}, config={**TRUE, "User": "1000", "ExposedPorts": {"80/tcp": {}}},
+        better={**TRUE, "User": "1000", "ExposedPorts": {"8080/tcp": {}}}, said="",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def debian() -> Image:
+    return open_one(Location.parse(f"docker-daemon:{DEBIAN}"), None, StoreOptions())
+
+
+@pytest.fixture
+def start(engine: docker.APIClient) -> Iterator[Callable[[Image], tuple[int, str]]]:
+    name = f"runtimeimg-test-check/{uuid.uuid4().hex[:8]}:1"
+
+    def started(made: Image) -> tuple[int, str]:
+        write(f"docker-daemon:{name}", made)
+        ran = subprocess.run(["docker", "run", "--rm", name], check=False, capture_output=True, text=True, timeout=120)
+        return ran.returncode, ran.stdout + ran.stderr
+
+    yield started
+    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_found_fails_and_what_is_not_found_starts(
+    name: str, debian: Image, start: Callable[[Image], tuple[int, str]]
+) -> None:
+    case = CASES[name]
+    base = None if case.scratch else debian
+    below = replace(base, config=base.config.with_config(Cmd=None)) if base is not None else None
+    bad = image(case.bad, base=below, **case.config)
+    good = image(case.good, base=below, **(case.better or case.config))
+    assert ids(found(good, base=base)) == []
+    assert ids(found(bad, base=base)) == [case.rule]
+    code, said = start(good)
+    assert (code, said) == (0, "")
+    code, said = start(bad)
+    if case.said:
+        assert code == case.code if case.code is not None else code != 0
+        assert any(words.lower() in said.lower() for words in case.said.split("|")), said
+
+
+def test_every_rule_is_seen() -> None:
+    """Those that the Engine does not tell have their tests below."""
+    here = {case.rule for case in CASES.values()}
+    others = {"START-009", "LIB-004", "LIB-005", "LIB-006", "USER-002", "RUN-001", "RUN-002", "DATA-001", "DATA-003", "SAFE-001",
+              "SAFE-002", "SAFE-003", "SIZE-001"}  # fmt: skip
+    assert here | others == {rule.id for rule in RULES}
+    assert not here & others
+
+
+def simple(files: Files, **config: Any) -> Image:
+    return image({"/app/run": run(static()), **files}, **{"Entrypoint": ["/app/run"], **config})
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "rule"),
+    [
+        ({"/usr/bin/su": run(static(), mode=0o4755)}, {"/usr/bin/su": run(static())}, "SAFE-001"),
+        ({"/usr/bin/wall": run(static(), mode=0o2755)}, {"/usr/bin/wall": run(static(), mode=0o2644)}, "SAFE-001"),
+        ({"/app/data": run(b"x", mode=0o666)}, {"/app/data": run(b"x", mode=0o664)}, "SAFE-002"),
+        ({"/app/.npmrc": b"//x/:_authToken=abcdef\n"}, {"/app/.npmrc": b"//x/:_authToken=${TOKEN}\n"}, "SAFE-003"),
+        ({"/app/key.pem": b"-----BEGIN RSA PRIVATE KEY-----\nx\n"}, {"/app/key.pem": b"-----BEGIN CERTIFICATE-----\n"}, "SAFE-003"),
+        ({"/root/.ssh/id_ed25519": b"-----BEGIN OPENSSH PRIVATE KEY-----\n"}, {"/app/libcrypto.key.js": b"x"}, "SAFE-003"),
+        ({"/app/.git/HEAD": b"ref", "/app/.git": Put(data=None)}, {"/app/.git": b"gitdir: x"}, "SAFE-003"),
+        ({"/app/.env": b"DB_PASSWORD=hunter2\n"}, {"/app/.env": b"PORT=80\nDB_PASSWORD=\n"}, "SAFE-003"),
+        ({"/root/.docker/config.json": b'{"auths":{"r":{"auth":"dXNlcjpwYXNz"}}}'}, {"/app/config.json": b'{"auth": "x"}'}, "SAFE-003"),
+        ({"/root/.aws/credentials": b"aws_secret_access_key = x"}, {"/root/.aws/credentials": b"region = x"}, "SAFE-003"),
+        ({"/root/.git-credentials": b"https://me:secret@example.com\n"}, {"/root/.git-credentials": b"https://example.com\n"}, "SAFE-003"),
+        ({"/root/.netrc": b"machine x login y password z"}, {"/root/.netrc": b"machine x login y"}, "SAFE-003"),
+        ({"/root/.pypirc": b"[pypi]\npassword = x\n"}, {"/root/.pypirc": b"[pypi]\nusername = x\n"}, "SAFE-003"),
+        ({"/var/cache/apt/pkgcache.bin": bytes(70_000)}, {"/var/cache/other/pkgcache.bin": bytes(70_000)}, "SIZE-001"),
+    ],
+)  # fmt: skip
+def test_contents_that_should_not_be_there(bad: Files, good: Files, rule: str) -> None:
+    base = image({"/etc/x": b""}, Entrypoint=["/app/run"])
+    least = Severity.INFO
+    for files, expected in ((bad, [rule]), (good, [])):
+        made = image({"/app/run": run(static()), **files}, base=base)
+        assert ids(found(made, base=base, least=least)) == expected
+        # The same in the base is the base's affair.
+        below = simple(files)
+        assert ids(found(image({"/app/x": b"x"}, base=below), base=below, least=least)) == []
+
+
+def test_of_an_unknown_base_rights_are_no_warning() -> None:
+    made = simple({"/usr/bin/su": run(static(), mode=0o4755)})
+    assert ids(found(made)) == []
+    assert ids(found(made, least=Severity.INFO)) == ["SAFE-001"]
+
+
+@pytest.mark.runc
+@pytest.mark.parametrize("link", [True, False])
+def test_proc_is_a_link(tmp_path: Path, link: bool) -> None:
+    """The Docker Engine puts a folder over it; a runtime that is handed the image's files as they are does not."""
+    files: Files = {"/app/run": run(static()), "/proc": "/tmp" if link else Put(data=None)}
+    assert ids(found(image(files, **APP))) == (["START-009"] if link else [])
+    root = tmp_path / "rootfs"
+    for folder in ("app", "dev", "sys", "tmp", *(() if link else ("proc",))):
+        (root / folder).mkdir(parents=True)
+    if link:
+        (root / "proc").symlink_to("/tmp")
+    (root / "app/run").write_bytes(static())
+    (root / "app/run").chmod(0o755)
+    subprocess.run(["runc", "spec"], cwd=tmp_path, check=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": ["/app/run"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    name = f"runtimeimg-test-{uuid.uuid4().hex[:8]}"
+    ran = subprocess.run(["runc", "run", name], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (ran.returncode == 0) is not link
+    assert ("proc" in ran.stderr) is link
+
+
+def test_the_level_of_the_processor() -> None:
+    v3 = {"/app/run": run(Object(static=True, isa=3).build())}
+    assert ids(found(image(v3, **APP))) == ["LIB-004"]
+    assert ids(found(image(v3, variant="v3", **APP))) == []
+    assert ids(found(image(v3, variant="v2", **APP))) == ["LIB-004"]
+
+
+@pytest.mark.engine
+def test_libc_over_the_bases(debian: Image) -> None:
+    copied = {f"{LIB}/libc.so.6": run(library("libc.so.6", defines=["GLIBC_2.2.5", "GLIBC_2.34"]))}
+    made = image(copied, base=debian, Entrypoint=["/bin/true"])
+    said = found(made, base=debian)
+    assert "LIB-005" in ids(said)
+    beside = image({f"{LIB}/libmine.so.6": run(library("libmine.so.6"))}, base=debian, Entrypoint=["/bin/true"])
+    assert ids(found(beside, base=debian)) == []
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("priority", "severity"), [("required", "warning"), ("recommended", "info"), ("suggested", "info"), ("?", "info")]
+)
+def test_libraries_that_a_note_names(debian: Image, priority: str, severity: str) -> None:
+    note = json.dumps([{"soname": ["libmine.so.2", "libmine.so.1"], "priority": priority, "feature": "sound"}]).encode()
+    app = {"/app/run": run(program("libc.so.6", note=note))}
+    (said,) = found(image(app, base=debian, Entrypoint=["/app/run"]), base=debian, least=Severity.INFO)
+    assert (said.rule.id, str(said.rule.severity)) == ("LIB-006", severity)
+    assert "for sound" in said.message
+    there = image({**app, f"{LIB}/libmine.so.1": run(library("libmine.so.1"))}, base=debian, Entrypoint=["/app/run"])
+    assert found(there, base=debian, least=Severity.INFO) == []
+
+
+def test_a_requirement_of_the_builder_image() -> None:
+    builder = image({"/x": b""}, Env=["NVIDIA_REQUIRE_CUDA=cuda>=12.4"])
+    lost, kept = simple({}), simple({}, Env=["NVIDIA_REQUIRE_CUDA=cuda>=12.4"])
+    assert ids(found(lost, builder=builder)) == ["DATA-003"]
+    assert ids(found(kept, builder=builder)) == []
+
+
+@pytest.mark.engine
+def test_certificates_where_a_client_is_loaded(debian: Image) -> None:
+    app = {"/app/run": run(program("libcurl.so.4")), f"{LIB}/libcurl.so.4": run(library("libcurl.so.4"))}
+    made = image(app, base=debian, Entrypoint=["/app/run"])
+    assert ids(found(made, base=debian)) == ["DATA-001"]
+    assert (
+        ids(
+            found(
+                image({**app, "/etc/ssl/certs/ca-certificates.crt": b"x"}, base=debian, Entrypoint=["/app/run"]),
+                base=debian,
+            )
+        )
+        == []
+    )
+    assert ids(found(image(app, base=debian, Entrypoint=["/app/run"], Env=["SSL_CERT_FILE=/app/x"]), base=debian)) == []
+
+
+def test_a_name_for_a_user() -> None:
+    passwd = {"/etc/passwd": b"app:x:1000:1000::/:/bin/sh\n"}
+    (said,) = found(simple(passwd, User="app"), least=Severity.INFO)
+    assert (said.rule.id, said.fix) == ("USER-002", 'write its number: user: "1000:1000"')
+    assert found(simple(passwd, User="1000:1000"), least=Severity.INFO) == []
+
+
+@pytest.mark.engine
+def test_the_fix_names_what_the_builder_image_has(debian: Image) -> None:
+    app = {"/app/run": run(program("libmine.so.1"))}
+    builder = image(
+        {**app, f"{LIB}/libmine.so.1": "libmine.so.1.2", f"{LIB}/libmine.so.1.2": run(library("libmine.so.1"))},
+        base=debian,
+    )
+    (said,) = found(image(app, base=debian, Entrypoint=["/app/run"]), base=debian, builder=builder)
+    assert said.fix == "add to spec.runtime.directories: '/lib/x86_64-linux-gnu/libmine.so.1'"
