@@ -42,7 +42,7 @@ def tab(words: list[str], environ: dict[str, str]) -> list[str]:
         (["ren"], ["render"]),
         (["build", "--builder", ""], ["auto", "buildah", "buildkit", "docker", "native"]),
         (["build", "--builder", "build"], ["buildah", "buildkit"]),
-        (["run", "--runtime", ""], ["docker", "podman"]),
+        (["run", "--runtime", ""], ["crun", "docker", "podman", "runc"]),
         (["inspect", "oci"], ["oci-archive:", "oci:"]),
         (["build", "--compr"], ["--compression"]),
     ],
