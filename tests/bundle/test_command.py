@@ -181,3 +181,17 @@ def test_crun_is_judged_by_our_record_and_that_is_said(layout: str) -> None:
     version = subprocess.run(["crun", "--version"], capture_output=True, text=True, check=True).stdout
     if "1.8.1" in version:
         assert "crun 1.8.1 cannot tell its features: it is judged by our record" in err
+
+
+def test_an_entry_of_an_index_is_chosen(layout: str, tmp_path: Path) -> None:
+    index = f"oci:{tmp_path}/index:1"
+    top = [sys.executable, "-m", "runtimeimg", "index", "create", index]
+    plain, fast = f"{layout}:web", f"{layout}:odd,annotation=org.example.gpu=yes"
+    subprocess.run([*top, "--image", plain, "--image", fast], check=True, capture_output=True, timeout=120)
+    allowing = ("--allow", "links", "--allow", "workdir", "--allow", "annotations")
+    bundle("--config-only", index, tmp_path / "first")
+    assert config(tmp_path / "first")["process"]["cwd"] == "/"
+    bundle("--config-only", index, tmp_path / "preferred", "--prefer", "org.example.gpu=yes", *allowing)
+    assert config(tmp_path / "preferred")["process"]["cwd"] == "/proc/self"
+    _, err = bundle("--config-only", index, tmp_path / "none", "--platform", "linux/arm64", code=3)
+    assert "has nothing for linux/arm64" in err

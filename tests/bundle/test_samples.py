@@ -1,5 +1,6 @@
 """The samples as bundles: runc and crun start them, as root and as a normal user, and they answer."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from runtimeimg.bundle import BundleOptions, rootless, write
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_one
+from tests.published import validate
 
 from .images import BUSYBOX
 from .starting import NOBODY, Starter, needs_namespaces, place
@@ -65,6 +67,13 @@ def given_away(rootfs: Path) -> None:
     for above, folders, files in os.walk(rootfs):
         for name in (*folders, *files, "."):
             os.lchown(os.path.join(above, name), NOBODY, NOBODY)  # noqa: PTH118 - "." counts too
+
+
+@pytest.mark.reference
+def test_its_config_fits_the_published_schema(sample: tuple[str, Path], reference: Path) -> None:
+    for name in ("root", "user"):
+        config = json.loads((sample[1] / name / "config.json").read_text())
+        validate(reference, "config-schema.json", config, "oci-runtime-spec")
 
 
 @pytest.mark.runc
