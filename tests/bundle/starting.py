@@ -81,6 +81,9 @@ class Starter:
             def fetch(port: int) -> str:
                 until = time.monotonic() + PATIENCE
                 while time.monotonic() < until and process.poll() is None:
+                    if Path(f"/proc/{process.pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink():
+                        time.sleep(0.01)  # it has not left our network yet, where others may serve
+                        continue
                     asked = subprocess.run(
                         [
                             *("nsenter", "--net", "--target", str(process.pid)),
