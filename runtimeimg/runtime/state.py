@@ -31,6 +31,8 @@ from runtimeimg.runtime import leftovers
 from runtimeimg.runtime.program import Runtime
 from runtimeimg.runtime.records import EXITED, Record
 
+_ACTED_UPON = frozenset({"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"})
+"""Variables by which runtimes would give a container descriptors and sockets of whoever called them."""
 _PAUSE = 0.05
 _END = 30.0  # seconds that a run has to be cleared away after its end
 
@@ -112,7 +114,7 @@ class State:
 
     def __init__(self, root: Path, env: Mapping[str, str]) -> None:
         self.root = root
-        self._env = env
+        self._env = {name: value for name, value in env.items() if name not in _ACTED_UPON}
 
     @property
     def is_used(self) -> bool:

@@ -1,5 +1,6 @@
 """Small images and runs of the command line through runc and crun, without an Engine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -109,8 +110,13 @@ class Machine:
         return self._started[-1]
 
     def groups(self) -> set[Path]:
-        """The control groups of all runs."""
-        return set(Path("/sys/fs/cgroup").glob("**/runtimeimg-*"))
+        """The control groups of runs that nothing is in: others may be those of another test."""
+        found = set()
+        for group in (*Path("/sys/fs/cgroup").glob("runtimeimg-*"), *Path("/sys/fs/cgroup").glob("*/runtimeimg-*")):
+            with contextlib.suppress(OSError):
+                if not (group / "cgroup.procs").read_text():
+                    found.add(group)
+        return found
 
     def left(self) -> list[str]:
         """What there is of runs."""
