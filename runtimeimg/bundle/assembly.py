@@ -147,7 +147,7 @@ def _mounts(
 ) -> list[dict[str, Any]]:
     mounts = defaults.value("mounts")
     rootless = options.rootless
-    if options.network == "host" or rootless is not None:
+    if not options.own_network:
         mounts = [dict(defaults.HOST_SYS) if item["destination"] == "/sys" else item for item in mounts]
     if rootless is not None and not rootless.has_gid(5):
         for item in mounts:
@@ -220,7 +220,7 @@ def _linux(options: BundleOptions) -> dict[str, Any]:
 
 def _namespaces(options: BundleOptions) -> list[dict[str, str]]:
     names = [item["type"] for item in defaults.value("linux.namespaces")]
-    if options.network == "host" or options.rootless is not None:
+    if not options.own_network:
         names.remove("network")
     features = options.runtime.features if options.runtime else None
     known = features.names("linux.namespaces") if features else None

@@ -135,7 +135,8 @@ DEFAULTS = (
         value=[{"type": name} for name in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
         reason="one of each kind that every runtime has; time as well where the runtime says that it has it",
         change="`--network host`, `--set linux.namespaces='[...]'`",
-        rootless="a user namespace besides, and no network namespace, in which a normal user could set nothing up",
+        rootless="a user namespace besides, and no network namespace unless that is asked for: a normal user could "
+        "connect it to nothing",
     ),
     Default(
         path="linux.resources.devices",

@@ -154,10 +154,10 @@ class BundleOptions:
     `argv` is the whole command where it is not to be the image's; otherwise `args`, when not None, take the place of
     the image's Cmd. `env` is added to the image's, a value of a name that it has taking that one's place. `mounts`
     take the place of those with the same destination. `readonly` None leaves it to the defaults. `network` is `own`
-    for a network namespace with nothing but a loopback device, or `host`. `terminal` None gives the process one where
-    the image is a debug variant or `debug` is asked for, of `console` (height, width) characters. `allow` holds names
-    of ALLOWED. `runtime` is what the bundle has to fit, None where that is not known. `name` is what the artefact is
-    called, the image's own name by default.
+    for a network namespace with nothing but a loopback device, or `host`; None is host for a rootless bundle, else own.
+    `terminal` None gives the process one where the image is a debug variant or `debug` is asked for, of `console`
+    (height, width) characters. `allow` holds names of ALLOWED. `runtime` is what the bundle has to fit, None where that
+    is not known. `name` is what the artefact is called, the image's own name by default.
     """
 
     config_only: bool = False
@@ -173,12 +173,17 @@ class BundleOptions:
     readonly: bool | None = None
     hostname: str | None = None
     domainname: str | None = None
-    network: Literal["own", "host"] = "own"
+    network: Literal["own", "host"] | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[Setting, ...] = ()
     allow: frozenset[str] = frozenset()
     runtime: Runtime | None = None
     name: str | None = None
+
+    @property
+    def own_network(self) -> bool:
+        """Whether there is a network namespace."""
+        return self.network == "own" or (self.network is None and self.rootless is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

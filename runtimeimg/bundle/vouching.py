@@ -21,13 +21,15 @@ from runtimeimg.findings import Rule
 class Entry:
     """An entry of the features: the fields that it vouches for, what it is called, and whether it lists names.
 
-    With `names` a text must be in its list, or of an object the keys; otherwise it must be true.
+    With `names` a text must be in its list, or of an object the keys; otherwise it must be true. One that is `further`
+    narrows another one down, so that nothing is said where it says nothing.
     """
 
     fields: tuple[str, ...]
     entry: str
     names: bool = False
     what: str = ""
+    further: bool = False
 
 
 ENTRIES = (
@@ -54,6 +56,13 @@ ENTRIES = (
         what="architecture of seccomp",
     ),
     Entry(fields=("linux.seccomp.flags[]",), entry="linux.seccomp.knownFlags", names=True, what="flag of seccomp"),
+    Entry(
+        fields=("linux.seccomp.flags[]",),
+        entry="linux.seccomp.supportedFlags",
+        names=True,
+        what="support for the flag of seccomp",
+        further=True,
+    ),
     Entry(fields=("process.apparmorProfile",), entry="linux.apparmor.enabled"),
     Entry(fields=("process.selinuxLabel", "linux.mountLabel"), entry="linux.selinux.enabled"),
     Entry(fields=("linux.intelRdt",), entry="linux.intelRdt.enabled"),
@@ -82,6 +91,10 @@ DATA_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "tmpfs": ("mode", "size", "uid", "gid", "nr_inodes", "nr_blocks", "huge", "mpol"),
     "devpts": ("mode", "gid", "uid", "ptmxmode", "newinstance", "max"),
     "proc": ("hidepid", "subset", "gid"),
+    "sysfs": (),
+    "mqueue": (),
+    "cgroup": ("all", "none", "name", "xattr", "noprefix", "release_agent"),
+    "cgroup2": ("nsdelegate", "favordynmods", "memory_localevents", "memory_recursiveprot"),
     "overlay": (
         "lowerdir",
         "upperdir",
@@ -95,6 +108,8 @@ DATA_OPTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Options that are the file system's own, which no runtime lists (features.md, "Mount Options"), by type of mount."""
+_PLAIN = frozenset({"", "none", "bind", "rbind"})
+"""Types of mounts that are of no file system of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +149,7 @@ def unvouched(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Unvouched
     yield from lacking.values()
     yield from _denied(answers, title)
     yield from _unsaid([item for item in answers if not _is_in(item.path, lacking)], title)
+    yield from _foreign(config, features, title)
     passed = records.passed_over(runtime.name, runtime.version)
     for field in fields(config):
         if field.pattern in passed:
@@ -175,7 +191,8 @@ def _answers(config: Mapping[str, Any], features: Features) -> Iterator[_Answer]
     for field in fields(config):
         for item in ENTRIES:
             if any(_matches(field.pattern, pattern) for pattern in item.fields):
-                yield from _entry(field, item, features)
+                found = _entry(field, item, features)
+                yield from (answer for answer in found if answer.said is not None or not item.further)
         if field.pattern == "mounts[]" and isinstance(field.value, Mapping):
             yield from _options(field, features)
     path = at(config, "linux.cgroupsPath")
@@ -200,14 +217,12 @@ def _entry(field: Field, item: Entry, features: Features) -> Iterator[_Answer]:
 
 
 def _options(field: Field, features: Features) -> Iterator[_Answer]:
-    """Yield the options of a mount, but those that are its file system's own."""
-    options = field.value.get("options")
-    own = DATA_OPTIONS.get(str(field.value.get("type")), ())
+    """Yield the options of a mount, but those that are its file system's own, or may be."""
+    kind = str(field.value.get("type", ""))
     known = features.names(MOUNT_OPTIONS)
-    for number, option in enumerate(options if isinstance(options, list) else ()):
-        if not _is_text(option):
-            continue
-        if option.partition("=")[0] in own and not (known and option in known):
+    for number, option in _texts(field.value):
+        own = kind not in _PLAIN and (kind not in DATA_OPTIONS or option.partition("=")[0] in DATA_OPTIONS[kind])
+        if own and not (known and option in known):
             continue
         said = None if known is None else option in known
         path = f"{field.path}.options[{number}]"
@@ -252,6 +267,33 @@ def _unsaid(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
             "not there",
             fix="try it out, or take a runtime that says so",
         )
+
+
+def _foreign(config: Mapping[str, Any], features: Features, title: str) -> Iterator[Unvouched]:
+    """Yield options that are in no list, of file systems whose own options nobody knows here."""
+    known = features.names(MOUNT_OPTIONS)
+    for field in fields(config):
+        if field.pattern != "mounts[]" or not isinstance(field.value, Mapping):
+            continue
+        kind = str(field.value.get("type", ""))
+        for number, option in _texts(field.value) if kind not in _PLAIN and kind not in DATA_OPTIONS else ():
+            if known is None or option not in known:
+                yield Unvouched(
+                    rule=UNSAID,
+                    path=f"{field.path}.options[{number}]",
+                    message=f"'{option}' is not among '{MOUNT_OPTIONS}' of {title}; it may be an option of '{kind}' "
+                    "itself, which no runtime lists",
+                    fix="try it out",
+                )
+
+
+def _texts(mount: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    options = mount.get("options")
+    yield from (
+        (number, option)
+        for number, option in enumerate(options if isinstance(options, list) else ())
+        if _is_text(option)
+    )
 
 
 def _is_text(value: object) -> bool:

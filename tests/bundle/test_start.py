@@ -132,6 +132,12 @@ def test_a_normal_user_starts_it(normal: Starter, where: Path) -> None:
     assert (where / "b" / "rootfs" / "written").stat().st_uid == NOBODY
 
 
+def test_a_normal_users_container_may_have_a_network_of_its_own(normal: Starter, where: Path) -> None:
+    of_nobody(shell("ls /sys/class/net"), where / "b", BundleOptions(rootless=OWN, network="own"))
+    ended = normal.run(where / "b")
+    assert (ended.out, ended.code) == ("lo\n", 0), ended.err
+
+
 def test_owners_are_kept_on_the_side(where: Path) -> None:
     needs_namespaces(user=True)
     of_nobody(shell("true"), where / "b", BundleOptions(rootless=OWN))

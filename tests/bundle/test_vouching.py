@@ -71,6 +71,28 @@ def test_an_entry_decides_over_the_version() -> None:
     assert rules(config, **old, linux=knows) == []
 
 
+def options(kind: str, *words: str, known: list[str] | None = None) -> list[str]:
+    config = {"mounts": [{"destination": "/a", "type": kind, "source": "/b", "options": list(words)}]}
+    return [rule for rule, _ in rules(config, mountOptions=known if known is not None else ["ro", "bind"])]
+
+
+def test_options_of_mounts_and_of_file_systems() -> None:
+    assert options("tmpfs", "ro", "size=1m") == []
+    assert options("tmpfs", "ro", "sizes=1m") == ["BUNDLE-005"]
+    assert options("bind", "bind", "size=1m") == ["BUNDLE-005"]
+    assert options("ext4", "ro", "data=ordered") == ["BUNDLE-006"]
+    assert options("ext4", "ro") == []
+    assert options("bind", "ro", known=[]) == ["BUNDLE-005"]
+
+
+def test_flags_of_seccomp_that_are_known_and_not_supported() -> None:
+    config = {"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]}}}
+    told = {"enabled": True, "actions": ["SCMP_ACT_ALLOW"], "knownFlags": ["SECCOMP_FILTER_FLAG_LOG"]}
+    assert rules(config, linux={"seccomp": told}) == []
+    none = {**told, "supportedFlags": []}
+    assert rules(config, linux={"seccomp": none}) == [("BUNDLE-005", "linux.seccomp.flags[0]")]
+
+
 def test_prestart_is_deprecated_where_there_is_something_newer() -> None:
     config = {"hooks": {"prestart": [{"path": "/p"}]}}
     assert rules(config, hooks=["prestart", "createRuntime"]) == [("BUNDLE-014", "hooks.prestart")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -31,7 +31,11 @@ ALLOWED = ("links", "workdir", "annotations", "setuid", "root-user")
 @click.option("--mount", "mounts", multiple=True, metavar="KEY=VALUE,...", help="Mount; may be repeated.")
 @click.option("-e", "--env", multiple=True, metavar="NAME=VALUE", help="Variable to set; may be repeated.")
 @click.option("--readonly/--writable", "readonly", default=None, help="Whether the rootfs is read-only.")
-@click.option("--network", type=click.Choice(["own", "host"]), default="own", show_default=True)
+@click.option(
+    "--network",
+    type=click.Choice(["own", "host"]),
+    help="Network of its own, or the host's; its own by default, the host's with --rootless.",
+)
 @click.option("--hostname", help="Host name; by default made of the image's name.")
 @click.option("--domainname", help="NIS domain name.")
 @click.option("--allow", multiple=True, type=click.Choice(ALLOWED), help="What is refused otherwise; may be repeated.")
@@ -51,7 +55,7 @@ def command(
     mounts: tuple[str, ...],
     env: tuple[str, ...],
     readonly: bool | None,
-    network: str,
+    network: Literal["own", "host"] | None,
     hostname: str | None,
     domainname: str | None,
     allow: tuple[str, ...],
@@ -84,7 +88,7 @@ def command(
         readonly=readonly,
         hostname=hostname,
         domainname=domainname,
-        network="host" if network == "host" else "own",
+        network=network,
         settings=tuple(map(Setting.parse, settings)),
         allow=frozenset(allow),
         runtime=runtime_of(runtime) if runtime else None,
