@@ -144,6 +144,7 @@ def unvouched(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Unvouched
     yield from _version(config, features, title)
     answers = list(_answers(config, features))
     decided = {item.path for item in answers if item.said is not None}
+    decided |= {path.rpartition(".")[0] for path in decided}  # and the object that it is all about
     newer = {field.path: _newer(field, since, features, title) for field, since in versions.newer(config)}
     lacking = {path: found for path, found in newer.items() if found is not None and path not in decided}
     yield from lacking.values()

@@ -71,6 +71,15 @@ def test_an_entry_decides_over_the_version() -> None:
     assert rules(config, **old, linux=knows) == []
 
 
+def test_an_entry_for_a_part_decides_for_the_object_that_it_is_about() -> None:
+    config = {"linux": {"memoryPolicy": {"mode": "MPOL_LOCAL", "flags": ["MPOL_F_STATIC_NODES"]}}}
+    told = {"modes": ["MPOL_LOCAL"], "flags": []}
+    assert rules(config, ociVersionMax="1.1.0+dev", linux={"memoryPolicy": told}) == [
+        ("BUNDLE-005", "linux.memoryPolicy.flags[0]")
+    ]
+    assert rules(config, ociVersionMax="1.1.0+dev") == [("BUNDLE-004", "linux.memoryPolicy")]
+
+
 def options(kind: str, *words: str, known: list[str] | None = None) -> list[str]:
     config = {"mounts": [{"destination": "/a", "type": kind, "source": "/b", "options": list(words)}]}
     return [rule for rule, _ in rules(config, mountOptions=known if known is not None else ["ro", "bind"])]
