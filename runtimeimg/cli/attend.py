@@ -25,6 +25,7 @@ def main() -> None:
     path, lock, report = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     for descriptor in (lock, report):
         os.set_inheritable(descriptor, False)
+    os.chdir("/")  # whatever the caller was in may go away
     folder = State(path.parent, dict(os.environ)).take_over(path, lock)
     record = Record.read(path)
     assert record is not None  # it was written by whoever started this process

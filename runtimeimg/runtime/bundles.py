@@ -23,6 +23,7 @@ from runtimeimg.runtime.leftovers import cgroup_name
 from runtimeimg.unpack import Root
 
 SHELL = "/bin/sh"
+_NAME_OPTIONS = ("bind", "ro", "nosuid", "nodev", "noexec")
 _SHELL_OPTIONS = ("bind", "ro", "nosuid", "nodev")
 _NAMES = ("/etc/resolv.conf", "/etc/hosts")
 """Files of this machine by which names are looked up in its network."""
@@ -149,7 +150,7 @@ def with_names(bundle: Bundle, host: Path = Path("/")) -> None:
     """
     assert bundle.rootfs is not None
     added = [
-        {"destination": path, "type": "bind", "source": str(host / path[1:]), "options": ["bind", "ro"]}
+        {"destination": path, "type": "bind", "source": str(host / path[1:]), "options": list(_NAME_OPTIONS)}
         for path in _usable(bundle.rootfs, host)
     ]
     config: Mapping[str, Any] = {**bundle.config, "mounts": [*bundle.config.get("mounts", []), *added]}

@@ -302,6 +302,18 @@ def test_what_a_killed_attendant_leaves_is_removed(machine: Machine) -> None:
     assert machine.left() == []
 
 
+def test_interrupts_at_any_moment_leave_nothing(machine: Machine) -> None:
+    for number in range(STARTS):
+        run = machine.start("shell", "--", "/bin/sleep", "98761")
+        time.sleep(0.1 + 0.4 * number / STARTS)
+        while run.process.poll() is None:
+            run.signal(signal.SIGINT)
+            time.sleep(0.05)
+        assert run.ends() in {-2, 130, 137}, run.err
+    assert machine.left() == []
+    assert not pids_of(machine, "98761")
+
+
 @pytest.mark.slow
 def test_kills_at_any_moment_leave_nothing(machine: Machine) -> None:
     for number in range(STARTS):
