@@ -14,6 +14,7 @@ from runtimeimg.run.attended import StartFailed
 
 NAMES = ("runc", "crun")
 
+_UNIFIED = Path("/sys/fs/cgroup/unified")
 _PATIENCE = 120.0  # seconds that a machine full of work may need to make a container
 _MOST = 64 << 10
 _LOGGED = re.compile(r'level=(?:error|fatal) msg="((?:[^"\\]|\\.)*)"')
@@ -26,7 +27,7 @@ _PROGRAM = re.compile(r'\bexec: "|\bopen executable\b|\bexecutable file\b')
 _NOT_FOUND = re.compile("executable file not found|no such file or directory|not a directory", re.IGNORECASE)
 _REFUSED = re.compile("permission denied|operation not permitted|exec format error|is a directory", re.IGNORECASE)
 _HINTS = {
-    "cgroups in hybrid mode": "this machine mixes cgroups v1 and v2, which crun does not take: use --runtime runc",
+    "cgroups in hybrid mode": "here are control groups of v1 and v2, with which crun is for root alone: use --runtime runc",
     "cgroup.subtree_control": "this user may make no cgroups here; log in by systemd, or run as root",
 }
 
@@ -86,11 +87,29 @@ class Runtime:
         return StartFailed(f"runtime '{self.name}' cannot start the container: {text}", code=code, hint=hint)
 
     def _argv(self, *words: str) -> list[str]:
-        return [self.program, "--root", str(self.root), *words]
+        return [*self._before(), self.program, "--root", str(self.root), *words]
+
+    def _before(self) -> list[str]:
+        """Return what stands before the program's name.
+
+        crun takes no machine with control groups of v1 and of v2 besides. Root may start it where the second are not
+        mounted; the container sees none of it but that.
+        """
+        if self.name != "crun" or os.geteuid() != 0 or not _is_hybrid() or not process.find("unshare"):
+            return []
+        return ["unshare", "--mount", "sh", "-c", 'umount "$0" && exec "$@"', str(_UNIFIED)]
 
     def _ask(self, *words: str) -> tuple[int, str]:
         code, out, last = process.answer(self._argv(*words), env=self.env, timeout=_PATIENCE, limit=_MOST)
         return code, last or out.decode("utf-8", "replace").strip()
+
+
+def _is_hybrid() -> bool:
+    """Tell whether there are control groups of v2 beside those of v1, with controllers (cgroups(7))."""
+    try:
+        return bool((_UNIFIED / "cgroup.controllers").read_text().strip())
+    except OSError:
+        return False
 
 
 def message(said: str) -> str:

@@ -17,9 +17,6 @@ from tests.compose.images import Item, file, folder, symlink, tar, write_layout
 BUSYBOX = Path("/bin/busybox")
 APPLETS = ("sh", "cat", "sleep", "ls", "httpd", "id", "env", "stty", "touch", "kill", "mkdir", "wget", "false", "seq")
 PATIENCE = 120.0
-UNIFIED = Path("/sys/fs/cgroup/unified")
-WITHOUT_HYBRID = ["unshare", "--mount", "sh", "-c", f'umount {UNIFIED} && exec "$@"', "sh"]
-"""What stands before a command that starts crun where control groups are those of v1 and v2, which it does not take."""
 
 
 def base(*more: Item) -> list[Item]:
@@ -61,8 +58,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What stands before an image's name: `oci:FOLDER:`."""
     folder = tmp_path_factory.mktemp("runtime-images")
     write_layout(folder / "layout", images())
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
     return f"oci:{folder}/layout:"
 
 
@@ -74,13 +69,10 @@ class Machine:
         self.folder = folder
         self.state = folder / "state"
         self.place = place
-        controllers = UNIFIED / "cgroup.controllers"
-        hybrid = runtime == "crun" and controllers.exists() and controllers.read_text().strip()
-        self._before = WITHOUT_HYBRID if hybrid else []
         self._started: list[Running] = []
 
     def argv(self, *arguments: str) -> list[str]:
-        return [*self._before, sys.executable, "-m", "runtimeimg", *arguments]
+        return [sys.executable, "-m", "runtimeimg", *arguments]
 
     @property
     def env(self) -> dict[str, str]:
