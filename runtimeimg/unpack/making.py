@@ -25,6 +25,7 @@ _LARGE = 1 << 22
 _LEFT_OUT = (b"trusted.overlay.", b"user.overlay.", b"security.selinux")
 """What attributes begin with that mean something to whoever mounts a file system, not to what is in it."""
 _DEFAULT_ACL = b"system.posix_acl_default"
+_NAMED = 20
 _MAX_MAJOR, _MAX_MINOR = 1 << 12, 1 << 20
 _OURS_ALONE = frozenset({errno.EPERM, errno.EACCES})
 _NO_ROOM = frozenset({errno.ERANGE, errno.ENOSPC, errno.E2BIG})
@@ -122,7 +123,7 @@ class Maker:
         if self._rootless and key == owners.NAME:
             return False
         if key.startswith(_LEFT_OUT):
-            self.left_out[f"attribute {os.fsdecode(key)}"] += 1
+            self._leave_out(key)
             return False
         return True
 
@@ -137,7 +138,12 @@ class Maker:
                 if error.errno == errno.EINVAL:
                     raise TarFormatError(f"its attribute '{shown(key)}' has an impossible value") from None
                 raise
-            self.left_out[f"attribute {key.decode('ascii', 'backslashreplace')}"] += 1
+            self._leave_out(key)
+
+    def _leave_out(self, key: bytes) -> None:
+        """Count an attribute that is not set, by its name as long as there are few."""
+        name = f"attribute {shown(key)}"
+        self.left_out[name if name in self.left_out or len(self.left_out) < _NAMED else "other attributes"] += 1
 
     def _disinherit(self, fd: int, entry: Entry) -> None:
         """Take back what a new inode has of the default access list of its directory."""

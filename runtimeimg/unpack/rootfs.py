@@ -87,7 +87,8 @@ def unpack_into(
             remove_tree(folder)
             raise
 
-    return once_more(work)
+    with explained(folder):
+        return once_more(work)
 
 
 class _Unpacking:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of an unpacking: no half root file system is there, and the next command tidies up.
+"""SIGKILL at random moments of an unpacking, and disks that are full: no half root file system is there.
 
     RUNTIMEIMG_KILLS=200 scripts/test tests/unpack/test_kills.py -s
 
@@ -17,6 +17,7 @@ import pytest
 
 from runtimeimg.remains import is_temporary
 from tests.compose.images import Item, file, folder, tar, write_layout
+from tests.faults.disks import disk
 from tests.faults.killing import ROOT, SEED
 from tests.unpack.trees import There, tree
 
@@ -85,3 +86,22 @@ def test_a_killed_unpacking_leaves_nothing(tmp_path: Path) -> None:
             assert code != 0, story
         assert world.tidied() == [], story
     assert half > 0
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize(("size", "count", "mode"), [(1 << 20, 8, 0o755), (1 << 16, 2000, 0o555)])
+def test_a_full_disk_is_left_as_it_was(tmp_path: Path, size: int, count: int, mode: int) -> None:
+    items = [folder("d", mode), *(file(f"d/{number}", bytes(range(256)) * 1200) for number in range(count))]
+    write_layout(tmp_path / "images", {"one": ([tar(items)], {})})
+    with disk(tmp_path / "disk", size) as small:
+        command = [sys.executable, "-c", PROGRAM, f"oci:{tmp_path}/images:one", str(small.path / "root")]
+        done = subprocess.run(
+            [*small.enter, *command],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "cannot be made: no space left on device" in done.stderr
+        assert list(small.outside.iterdir()) == []

@@ -93,6 +93,13 @@ def test_attributes_are_set_and_those_of_file_systems_left_out(tmp_path: Path) -
     assert done == Unpacked(entries=1, left_out={"attribute trusted.overlay.opaque": 1})
 
 
+def test_what_is_left_out_is_told_of_few_names_alone(tmp_path: Path) -> None:
+    many = tuple((f"trusted.overlay.{number}", "y") for number in range(100))
+    done = unpack(image("test", [Item(path="f", xattrs=many)]), tmp_path / "root")
+    assert len(done.left_out) == 21
+    assert (done.left_out["attribute trusted.overlay.0"], done.left_out["other attributes"]) == (1, 80)
+
+
 def test_times_have_nanoseconds_and_may_be_before_1970(tmp_path: Path) -> None:
     entries = [info(name, pax_headers={"mtime": time}) for name, time in (("a", "1.25"), ("b", "-1.25"))]
     found = made(tmp_path, raw(*((each, b"") for each in entries)))
