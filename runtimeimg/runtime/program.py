@@ -27,7 +27,7 @@ _PROGRAM = re.compile(r'\bexec: "|\bopen executable\b|\bexecutable file\b')
 _NOT_FOUND = re.compile("executable file not found|no such file or directory|not a directory", re.IGNORECASE)
 _REFUSED = re.compile("permission denied|operation not permitted|exec format error|is a directory", re.IGNORECASE)
 _HINTS = {
-    "cgroups in hybrid mode": "here are control groups of v1 and v2, with which crun is for root alone: use --runtime runc",
+    "cgroups in hybrid mode": "control groups of v1 and v2 together are for root alone with crun: use --runtime runc",
     "cgroup.subtree_control": "this user may make no cgroups here; log in by systemd, or run as root",
 }
 
