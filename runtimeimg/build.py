@@ -114,7 +114,7 @@ def images_of(part: Part, stack: ExitStack, graph_format: str = "runtimegraph") 
     """Build a part for each of its platforms, stamped; the images can be read until `stack` is left."""
     request = part.request
     for platform in part.platforms or (request.platform,):
-        asked = replace(request, platform=platform)
+        asked = replace(request, plan=with_included(request, platform), platform=platform)
         check_debug_shell(asked)
         if part.builder.name != "native":
             asked = with_chosen_images(asked)
@@ -123,6 +123,16 @@ def images_of(part: Part, stack: ExitStack, graph_format: str = "runtimegraph") 
         stamp = stamping.stamp_of(request.plan, base_digest=base.digest, graph_format=graph_format)
         image = stamping.apply(image, stamp)
         yield image.told_for(platform) if platform is not None else image
+
+
+def with_included(request: BuildRequest, platform: Platform | None) -> BuildPlan:
+    """Return a request's plan with copies for what it includes."""
+    if not request.plan.include:
+        return request.plan
+    from runtimeimg.check.including import included
+
+    cache = None if request.no_cache else Cache.open(request.cache_dir)
+    return included(request.plan, platform, request.stores, cache)
 
 
 def _packed(

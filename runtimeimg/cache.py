@@ -189,3 +189,14 @@ class Cache:
     def _used(self, place: Path) -> None:
         with contextlib.suppress(OSError):
             os.utime(place)
+
+
+@contextlib.contextmanager
+def work_folder(cache: Cache | None) -> Iterator[Path]:
+    """Return a context whose value is a folder to work in: in the cache, where files may stay, or a temporary one."""
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if cache is not None:
+            with contextlib.suppress(OSError):
+                folder = stack.enter_context(cache.work_folder())
+        yield folder or stack.enter_context(remains.folder())

@@ -127,6 +127,8 @@ class BuildPlan:
     """The variants of the spec, all of them; each has a plan of its own."""
     debug: Location | None = None
     """The image whose small shell is added; None where none is."""
+    include: tuple[str, ...] = ()
+    """What else is copied of the builder image, which is found out by looking into it."""
 
     def role(self, image: Location) -> str:
         """Return what messages call an image of the plan."""
@@ -223,6 +225,7 @@ def _resolved(spec: BuildSpec, facts: Facts, variants: tuple[PlannedVariant, ...
         supervise=facts.supervise,
         variants=variants,
         debug=debug,
+        include=tuple(dict.fromkeys(runtime.include)),
     )
 
 
@@ -262,7 +265,7 @@ def _builder(spec: BuildSpec, facts: Facts) -> tuple[Location | None, str]:
     for name, origin in candidates:
         if name:
             return Location.parse(name), origin
-    if any(item.image is None and not item.workspace for item in spec.runtime.directories):
+    if spec.runtime.include or any(item.image is None and not item.workspace for item in spec.runtime.directories):
         raise UsageError(
             "spec.builder.image: the image to copy directories from is not given",
             hint="write spec.builder.image (or spec.output.image), or pass --builder-image",

@@ -25,7 +25,7 @@ from runtimeimg.spec.expansion import Variable
 if TYPE_CHECKING:
     from runtimeimg.spec import LoadedSpec
 
-_FORMAT = 3
+_FORMAT = 4
 _KNOWN = {
     kind.__name__: kind
     for kind in (BuildPlan, Copy, EnvVar, PlannedVariant, Text, Variable, Location, Reference, RuntimeGraph, ExposeItem)

@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
-from runtimeimg import remains
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.shell import require_shell
-from runtimeimg.cache import Cache
+from runtimeimg.cache import Cache, work_folder
 from runtimeimg.compose import results
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
 from runtimeimg.compose.grouping import MODES, Mode
@@ -62,7 +61,7 @@ class NativeBuilder:
 def _composed(request: BuildRequest, cache: Cache | None, stack: contextlib.ExitStack) -> Image | None:
     """Return the image, its files there until `stack` is left; None where the cache has no room for them."""
     with contextlib.ExitStack() as own:
-        folder = own.enter_context(_work_folder(cache))
+        folder = own.enter_context(work_folder(cache))
         try:
             image = _compose(request, cache, folder)
         except OSError as error:
@@ -208,14 +207,3 @@ def _finished(config: ImageConfig, base: Image | None, composed: Sequence[Compos
         rootfs={"type": "layers", "diff_ids": diff_ids},
         history=[*before, *history],
     )
-
-
-@contextlib.contextmanager
-def _work_folder(cache: Cache | None) -> Iterator[Path]:
-    """Return a folder for the build's files: in the cache, where they may stay, or among the temporary files."""
-    with contextlib.ExitStack() as stack:
-        folder = None
-        if cache is not None:
-            with contextlib.suppress(OSError):
-                folder = stack.enter_context(cache.work_folder())
-        yield folder or stack.enter_context(remains.folder())

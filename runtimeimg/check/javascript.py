@@ -6,6 +6,7 @@ Sources: Node.js documentation, "ECMAScript modules", "CommonJS modules", "Modul
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from runtimeimg.check import rules
 from runtimeimg.check.commands import Command, copied_from, first_argument
 from runtimeimg.check.facts import Facts, Findings, copied
 from runtimeimg.check.libraries import Loaders, later
-from runtimeimg.compose.view import File
+from runtimeimg.check.loader.objects import Closure
+from runtimeimg.compose.view import File, View
 from runtimeimg.findings import Finding, Severity
 
 WITH_VALUE = frozenset({"-r", "--require", "--import", "--loader", "-C", "--conditions"})
@@ -37,6 +39,8 @@ _BUILT_IN = frozenset(
         "stream string_decoder sys timers tls trace_events tty url util v8 vm wasi worker_threads zlib",
     )
 )
+_EXTERNALIZED = re.compile(rb"\0(/usr/share/nodejs/[A-Za-z0-9_./@-]{1,200}\.js)\0")
+_OVERLAP = 512
 _MAX_SCRIPTS, _MAX_SCRIPT, _MAX_MODULES = 300, 1 << 20, 5000
 _DETECTS = 127
 """Module version of Node 22, which tells by itself that a file is an ECMAScript module (22.7)."""
@@ -64,10 +68,40 @@ def check(facts: Facts, loaders: Loaders, file: File, command: Command) -> Findi
         yield from _imports(facts, script, own)
     if process is None:
         return
+    yield from _own_files(facts, process)
     start = posixpath.dirname(facts.absolute(word)) if word is not None else facts.cwd
     modules = list(_native(facts, start))
     yield from later(facts, loaders, process, modules, Severity.WARNING)
     yield from _versions(facts, modules, own)
+
+
+def _own_files(facts: Facts, process: Closure) -> Findings:
+    for item in process.libraries:
+        lacking = [path for path in externalized(facts.view, item.file) if facts.view.file(path) is None]
+        if lacking:
+            yield facts.found(
+                rules.STANDARD_LIBRARY,
+                item.at,
+                f"'{item.at}' reads parts of Node from files that are not there: {', '.join(lacking[:3])}",
+                copied_from(facts, lacking) or "copy /usr/share/nodejs as well",
+            )
+
+
+def externalized(view: View, library: File) -> list[str]:
+    """Return the files that a distribution's libnode reads parts of Node from; nothing of any other library.
+
+    Node's configure option --shared-builtin-... puts the paths into the library, behind the names of the parts.
+    """
+    if not library.path.rpartition("/")[2].startswith("libnode.so."):
+        return []
+
+    def made() -> bytes:
+        part, found, step = view.part(library), dict[bytes, None](), 1 << 22
+        for offset in range(0, library.size, step):
+            found |= dict.fromkeys(match[1] for match in _EXTERNALIZED.finditer(part(offset, step + _OVERLAP)))
+        return b"\n".join(found)
+
+    return [os.fsdecode(path) for path in view.kept("elf", library, made, "externalized").split(b"\n") if path]
 
 
 def spelt(path: str) -> list[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from runtimeimg.account import Account
-from runtimeimg.cache import Cache
+from runtimeimg.cache import Cache, work_folder
 from runtimeimg.check.facts import Facts
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.view import View
@@ -28,10 +26,7 @@ def opened(
 ) -> Iterator[Facts]:
     """Return a context whose value is an image to be checked; leaving it gives up what was read of it."""
     with contextlib.ExitStack() as stack:
-        if cache is not None:
-            folder = stack.enter_context(cache.work_folder())
-        else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runtimeimg-check-")))
+        folder = stack.enter_context(work_folder(cache))
         reader = stack.enter_context(Reader(cache=cache, account=account, folder=folder))
         yield Facts(
             view=View(image, reader),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runtimeimg.cli.options import pairs, read_plan, spec_argument, store_options
+from runtimeimg.cli.options import cache_dir, pairs, read_plan, spec_argument, store_options
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ def command(
     )
     made = read_plan(spec, facts)
     plan = made.plan
+    if plan.include:
+        from runtimeimg.cache import Cache
+        from runtimeimg.check.including import included
+
+        plan = included(plan, None, stores(), Cache.open(cache_dir()))
+        made = replace(made, plan=plan)
     text = _text(plan, stores(), graph_format if stamped else None)
     folder = _folder(output, context)
     if folder is not None:

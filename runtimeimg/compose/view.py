@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from runtimeimg.compose.find import find
 from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import Inode
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.tree import EndlessLinksError
 from runtimeimg.compose.wanted import Wanted
+from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import DIRECTORY, FILE, SYMLINK
 
@@ -123,6 +125,13 @@ class View:
         """Return the folder at a path, symlinks followed."""
         found = self.find(path)
         return found if found is not None and found.is_folder else None
+
+    def matching(self, pattern: str) -> list[File]:
+        """Return what the source of a copy names, see find.py; nothing where there is nothing."""
+        try:
+            return [File(path="/" + os.fsdecode(item.path), node=item.node) for item in find(self._tree, pattern)]
+        except (NotFoundError, InvalidDocumentError):
+            return []
 
     def names(self, folder: File) -> Iterator[File]:
         """Yield what is right in a folder, by name."""

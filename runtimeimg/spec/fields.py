@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -54,6 +54,22 @@ def whole_number_to_text(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20:
         return str(value)
     return value
+
+
+def _one_or_several(value: object) -> object:
+    """Take a text where a list of them may be."""
+    return (value,) if isinstance(value, str) else value
+
+
+Included = Literal["auto", "ca-certificates", "tzdata", "nss", "locales"]
+Include = Annotated[
+    tuple[Included, ...],
+    BeforeValidator(_one_or_several),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(get_args(Included))}, {"type": "array", "items": {"enum": list(get_args(Included))}}]}
+    ),
+]
+"""What else is copied of the builder image: one name, or a list of them."""
 
 
 def _frozen(value: Mapping[str, _T]) -> Mapping[str, _T]:

@@ -61,6 +61,12 @@ class Runtime(Closed):
     written_paths: tuple[Directory, ...] | None = Field(
         default=None, alias="paths", description="Another name of `directories`; give one of the two."
     )
+    include: fields.Include = Field(
+        default=(),
+        description="What else is copied of the builder image: `auto` the libraries and interpreters' own files that "
+        "the copies need and the base has not, `ca-certificates`, `tzdata`, `nss`, `locales`.",
+        examples=["auto", ["auto", "ca-certificates"]],
+    )
     run: tuple[fields.ShellLine, ...] = Field(
         default=(),
         description="Shell lines to run before the copies. They need a builder that runs programs, not the native one.",

@@ -50,6 +50,8 @@ class Glibc:
         self._cwd = cwd
         self._levels = tuple(levels)
         self.folders = self._built_in()
+        itself = objects.of(interpreter)
+        self.own = frozenset({itself.soname} if itself is not None and itself.soname is not None else ())
         table = self._view.file(cachefile.PATH)
         raw = self._view.read(table, cachefile.MAX_BYTES) if table is not None else b""
         self.table = cachefile.parse(raw)

@@ -28,6 +28,7 @@ class Musl:
     """The loader of an image: `interpreter` is its file, `named` the path that programs call it by."""
 
     by_soname = False
+    own: frozenset[str] = frozenset()
 
     def __init__(
         self, objects: Objects, interpreter: File, named: str, *, env: Mapping[str, str], cwd: str = "/"

@@ -11,10 +11,14 @@ from runtimeimg.elfdynamic import Dynamic
 
 
 class Loader(Protocol):
-    """The rules of a loader. With `by_soname` a library is known by its SONAME as well as by what it was asked for."""
+    """The rules of a loader. With `by_soname` a library is known by its SONAME as well as by what it was asked for.
+
+    `own` are names of the loader itself, which is in every process and looked for by none.
+    """
 
     objects: Objects
     by_soname: bool
+    own: frozenset[str]
 
     def preloaded(self) -> Iterator[str]:
         """Yield what is loaded before all else."""
@@ -72,7 +76,7 @@ class _Loading:
         self._loader.objects.fetch(wanted)
 
     def _load(self, name: str, asking: Loaded) -> None:
-        if name in self._names or len(self._objects) >= MAX_OBJECTS:
+        if name in self._names or name in self._loader.own or len(self._objects) >= MAX_OBJECTS:
             return
         found = self._loader.find(name, asking, self._program)
         if isinstance(found, str):
