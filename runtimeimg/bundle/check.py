@@ -29,8 +29,12 @@ _MOST = 20
 """Setuid files of a bundle that are named."""
 
 
-def check_folder(folder: Path, runtime: Runtime) -> tuple[Finding, ...]:
-    """Return the findings about a bundle in a folder; NotFoundError where there is no config.json."""
+Checked = tuple[Mapping[str, Any], tuple[Finding, ...]]
+"""A config.json, and what is to be said of it."""
+
+
+def check_folder(folder: Path, runtime: Runtime) -> Checked:
+    """Return the config.json of a bundle in a folder, and the findings; NotFoundError where there is none."""
     config = load_json(read_file(folder / CONFIG, MAX_DOCUMENT), f"'{folder / CONFIG}'")
     artifact = str(folder / CONFIG)
     with ExitStack() as stack:
@@ -44,13 +48,11 @@ def check_folder(folder: Path, runtime: Runtime) -> tuple[Finding, ...]:
                 _finding(SETUID, artifact, path, "it is setuid or setgid, and others may enter the bundle's folder")
                 for path in list(setuid_files(rootfs))[:_MOST]
             ]
-    return tuple(found)
+    return config, tuple(found)
 
 
-def check_image(
-    image: Image, runtime: Runtime, options: BundleOptions, cache: Cache | None = None
-) -> tuple[Finding, ...]:
-    """Return the findings about the bundle that an image would be for a runtime; nothing is unpacked for it."""
+def check_image(image: Image, runtime: Runtime, options: BundleOptions, cache: Cache | None = None) -> Checked:
+    """Return the config.json that an image would have for a runtime, and the findings; nothing is unpacked for it."""
     from dataclasses import replace
 
     from runtimeimg.bundle.values import ALLOWED
@@ -58,7 +60,7 @@ def check_image(
     allowing = replace(options, runtime=runtime, allow=frozenset(ALLOWED))
     with layerfiles.opened(image, cache) as files:
         config = plan_config(image, files, allowing).config
-        return tuple(_of_config(config, files, runtime, image.name))
+        return config, tuple(_of_config(config, files, runtime, image.name))
 
 
 def _of_config(config: dict[str, Any], files: Files | None, runtime: Runtime, artifact: str) -> Iterator[Finding]:

@@ -123,7 +123,7 @@ class Unvouched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class Answer:
     """What an entry of the features says of a field: yes, no, or nothing (None)."""
 
     path: str
@@ -142,14 +142,14 @@ def unvouched(config: Mapping[str, Any], runtime: Runtime) -> Iterator[Unvouched
         return
     title = runtime.title
     yield from _version(config, features, title)
-    answers = list(_answers(config, features))
-    decided = {item.path for item in answers if item.said is not None}
+    told = list(answers(config, features))
+    decided = {item.path for item in told if item.said is not None}
     decided |= {path.rpartition(".")[0] for path in decided}  # and the object that it is all about
     newer = {field.path: _newer(field, since, features, title) for field, since in versions.newer(config)}
     lacking = {path: found for path, found in newer.items() if found is not None and path not in decided}
     yield from lacking.values()
-    yield from _denied(answers, title)
-    yield from _unsaid([item for item in answers if not _is_in(item.path, lacking)], title)
+    yield from _denied(told, title)
+    yield from _unsaid([item for item in told if not _is_in(item.path, lacking)], title)
     yield from _foreign(config, features, title)
     passed = records.passed_over(runtime.name, runtime.version)
     for field in fields(config):
@@ -188,7 +188,8 @@ def _newer(field: Field, since: str, features: Features, title: str) -> Unvouche
     )
 
 
-def _answers(config: Mapping[str, Any], features: Features) -> Iterator[_Answer]:
+def answers(config: Mapping[str, Any], features: Features) -> Iterator[Answer]:
+    """Yield what entries that are for certain fields say of those that are there."""
     for field in fields(config):
         for item in ENTRIES:
             if any(_matches(field.pattern, pattern) for pattern in item.fields):
@@ -199,17 +200,17 @@ def _answers(config: Mapping[str, Any], features: Features) -> Iterator[_Answer]
     path = at(config, "linux.cgroupsPath")
     if isinstance(path, str) and path.count(":") == 2:  # slice:prefix:name is systemd's form
         said = features.flag(SYSTEMD)
-        yield _Answer(path="linux.cgroupsPath", entry=SYSTEMD, what="paths of systemd's form", said=said)
+        yield Answer(path="linux.cgroupsPath", entry=SYSTEMD, what="paths of systemd's form", said=said)
 
 
-def _entry(field: Field, item: Entry, features: Features) -> Iterator[_Answer]:
+def _entry(field: Field, item: Entry, features: Features) -> Iterator[Answer]:
     if not item.names:
-        yield _Answer(path=field.path, entry=item.entry, what="it", said=features.flag(item.entry))
+        yield Answer(path=field.path, entry=item.entry, what="it", said=features.flag(item.entry))
         return
     known = features.names(item.entry)
     keys = isinstance(field.value, Mapping)
     for name in filter(_is_text, field.value if keys else [field.value]):  # another type is a finding by itself
-        yield _Answer(
+        yield Answer(
             path=f"{field.path}.{name}" if keys else field.path,
             entry=item.entry,
             what=f"{item.what} '{name}'",
@@ -217,7 +218,7 @@ def _entry(field: Field, item: Entry, features: Features) -> Iterator[_Answer]:
         )
 
 
-def _options(field: Field, features: Features) -> Iterator[_Answer]:
+def _options(field: Field, features: Features) -> Iterator[Answer]:
     """Yield the options of a mount, but those that are its file system's own, or may be."""
     kind = str(field.value.get("type", ""))
     known = features.names(MOUNT_OPTIONS)
@@ -227,7 +228,7 @@ def _options(field: Field, features: Features) -> Iterator[_Answer]:
             continue
         said = None if known is None else option in known
         path = f"{field.path}.options[{number}]"
-        yield _Answer(path=path, entry=MOUNT_OPTIONS, what=f"mount option '{option}'", said=said)
+        yield Answer(path=path, entry=MOUNT_OPTIONS, what=f"mount option '{option}'", said=said)
 
 
 def _prestart(config: Mapping[str, Any], features: Features, title: str) -> Iterator[Unvouched]:
@@ -241,7 +242,7 @@ def _prestart(config: Mapping[str, Any], features: Features, title: str) -> Iter
         )
 
 
-def _denied(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
+def _denied(answers: Iterable[Answer], title: str) -> Iterator[Unvouched]:
     for item in answers:
         if item.said is False:
             yield Unvouched(
@@ -252,9 +253,9 @@ def _denied(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
             )
 
 
-def _unsaid(answers: Iterable[_Answer], title: str) -> Iterator[Unvouched]:
+def _unsaid(answers: Iterable[Answer], title: str) -> Iterator[Unvouched]:
     """Yield for each entry that does not say all the fields that it would have to vouch for, as one."""
-    silent: dict[str, list[_Answer]] = {}
+    silent: dict[str, list[Answer]] = {}
     for item in answers:
         if item.said is None:
             silent.setdefault(item.entry, []).append(item)

@@ -125,6 +125,9 @@ def test_check_of_a_folder_and_of_an_image(layout: str, tmp_path: Path) -> None:
     assert [item["where"]["inside"] for item in found if item["rule"] == "BUNDLE-005"] == ["hooks.poststart"]
     out, _ = bundle("check", f"{layout}:web", "--runtime", told, "--format", "json", code=10)
     assert {item["rule"] for item in json.loads(out)["findings"]} == {"BUNDLE-006"}
+    _, err = bundle("check", f"{layout}:web", "--runtime", told, "--explain", code=10)
+    assert [line.split()[0] for line in err.splitlines()][:2] == ["field", "ociVersion"]
+    assert "does not say" in err
     ignoring = ("--ignore", "BUNDLE-006")
     out, _ = bundle("check", f"{layout}:web", "--runtime", told, *ignoring)
     assert out == "nothing found\n"

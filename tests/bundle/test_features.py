@@ -228,7 +228,7 @@ def made_of(plain: Path, case: Case, number: int) -> Path:
 
 
 def judged(folder: Path, runtime: Runtime) -> tuple[str, ...]:
-    found = check.check_folder(folder, runtime)
+    _, found = check.check_folder(folder, runtime)
     return tuple(f"{item.rule.id} {item.where.inside}" for item in found if item.rule.severity > Severity.INFO)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from runtimeimg.bundle import BundleOptions, Hook, check, features, plan_config, records
+from runtimeimg.bundle.explain import vouchers
 from runtimeimg.bundle.features import Features, Runtime, ordered, parse
+from runtimeimg.bundle.paths import fields
 from runtimeimg.bundle.versions import chosen
 from runtimeimg.bundle.vouching import unvouched
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, UnavailableError
@@ -191,7 +193,7 @@ def test_a_runtime_that_cannot_tell(tmp_path: Path, name: str, version: str, rec
     assert (found.name, found.version, found.told) == (name, version, False)
     assert (found.features is not None) == recorded
     made = image(Cmd=["/a"])
-    ids = {item.rule.id for item in check.check_image(made, found, BundleOptions())}
+    ids = {item.rule.id for item in check.check_image(made, found, BundleOptions())[1]}
     assert ids == ({"BUNDLE-008"} if recorded else {"BUNDLE-007"})
 
 
@@ -249,3 +251,25 @@ def test_what_is_made_for_a_runtime_is_vouched_for_by_it() -> None:
     for told in (runtime(ociVersionMax="1.0.2-dev"), runtime(ociVersionMax="1.0.0")):
         said = made_for(told)
         assert [item.path for item in unvouched(said, told) if item.rule.id == "BUNDLE-003"] == []
+
+
+def test_every_field_is_led_back_to_an_entry() -> None:
+    told = runtime(
+        ociVersionMax="1.0.2-dev",
+        mountOptions=["ro", "nosuid", "noexec", "nodev", "strictatime", "relatime"],
+        linux={"namespaces": ["pid", "mount"], "capabilities": None},
+    )
+    config = made_for(told, hostname="h", domainname="d")
+    config["nonsense"] = {"a": [1]}
+    found = {item.path: (item.entry, item.answer) for item in vouchers(config, told)}
+    assert found["hostname"] == ("ociVersionMax 1.0.2-dev", True)
+    assert found["process.args[0]"] == ("ociVersionMax 1.0.2-dev", True)
+    assert found["domainname"] == ("ociVersionMax 1.0.2-dev (it came with 1.1.0)", False)
+    assert found["linux.namespaces[0].type"] == ("linux.namespaces", True)
+    assert found["linux.namespaces[1].type"] == ("linux.namespaces", False)
+    assert found["process.capabilities.bounding[0]"] == ("linux.capabilities", None)
+    assert found["mounts[0].options[0]"] == ("mountOptions", True)
+    assert found["mounts[1].options[2]"] == ("the file system itself", None)
+    assert found["nonsense.a[0]"] == ("no version of the specification", False)
+    leaves = [field.path for field in fields(config) if not (isinstance(field.value, (dict, list)) and field.value)]
+    assert list(found) == leaves
