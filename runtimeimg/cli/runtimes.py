@@ -221,7 +221,7 @@ def _left_running(folder: RunFolder, record: Record, plan: RunPlan, wish: Wish) 
 
 def dry_run(image: Image, plan: RunPlan, location: Location, name: str) -> Iterable[str]:
     """Yield command lines that do the same, but for cleaning up after a run that was killed."""
-    from runtimeimg.runtime.bundles import base_name
+    from runtimeimg.runtime.bundles import base_name, settings
 
     called = plan.name or base_name(plan)
     folder = f"./{called}.bundle"
@@ -235,6 +235,7 @@ def dry_run(image: Image, plan: RunPlan, location: Location, name: str) -> Itera
         argv = (*image.config.strings("Entrypoint"), *plan.args)
     if argv is not None:
         words += ["--set", f"process.args={json.dumps(list(argv), ensure_ascii=False)}"]
+    words += [word for text in settings(plan) for word in ("--set", text)]
     yield shlex.join(words)
     yield shlex.join([name, "run", "--bundle", folder, called])
     yield shlex.join(["rm", "-rf", folder])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,22 @@ from runtimeimg.runtime.leftovers import cgroup_name
 from runtimeimg.unpack import Root
 
 SHELL = "/bin/sh"
+ROOTS = (
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+"""Capabilities of root in a run."""
+_NO_TERMINAL = ("process.terminal=false", "process.consoleSize=null")
 _NAME_OPTIONS = ("bind", "ro", "nosuid", "nodev", "noexec")
 _SHELL_OPTIONS = ("bind", "ro", "nosuid", "nodev")
 _NAMES = ("/etc/resolv.conf", "/etc/hosts")
@@ -87,7 +105,7 @@ def bundle_options(
         mounts = (Mount(destination=plan.context.target, kind="bind", source=plan.context.source, options=options),)
     if plan.shell is not None:
         mounts += (Mount(destination=DEBUG_PATH, kind="bind", source=plan.shell, options=_SHELL_OPTIONS),)
-    groups = () if rootless is not None else (Setting.parse(f"linux.cgroupsPath=/{cgroup_name(container)}"),)
+    groups = () if rootless is not None else (f"linux.cgroupsPath=/{cgroup_name(container)}",)
     return BundleOptions(
         rootless=rootless,
         debug=terminal,
@@ -98,22 +116,27 @@ def bundle_options(
         mounts=mounts,
         readonly=False,
         network="host",
-        settings=(*groups, *_settings(plan, terminal=terminal)),
+        settings=tuple(map(Setting.parse, [*groups, *settings(plan), *(() if terminal else _NO_TERMINAL)])),
         allow=allow,
         runtime=runtime,
         name=plan.image,
     )
 
 
-def _settings(plan: RunPlan, *, terminal: bool) -> Iterator[Setting]:
-    """Yield what the run decides and not the image: who it is, and whether there is a terminal."""
+def settings(plan: RunPlan) -> list[str]:
+    """Return what the run decides of the process and not the image, as `bundle --set` takes it.
+
+    Root gets the capabilities that programs written for containers count on, to give files to others and become
+    somebody else, and none that reaches into the network that it shares. Whoever is not root gets a bundle's.
+    """
+    found = []
     if plan.root:
-        yield Setting.parse("process.user.uid=0")
-        yield Setting.parse("process.user.gid=0")
-        yield Setting.parse("process.user.additionalGids=null")
-    if not terminal:
-        yield Setting.parse("process.terminal=false")
-        yield Setting.parse("process.consoleSize=null")
+        found += ["process.user.uid=0", "process.user.gid=0", "process.user.additionalGids=null"]
+    if plan.root or re.fullmatch("(root|0+)?(:.*)?", plan.user):
+        words = json.dumps(ROOTS)
+        found += [f"process.capabilities.{kind}={words}" for kind in ("bounding", "effective", "permitted")]
+        found += [f"process.capabilities.{kind}=null" for kind in ("inheritable", "ambient")]
+    return found
 
 
 def check(plan: RunPlan, bundle: Bundle) -> None:

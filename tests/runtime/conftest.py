@@ -15,7 +15,25 @@ import pytest
 from tests.compose.images import Item, file, folder, symlink, tar, write_layout
 
 BUSYBOX = Path("/bin/busybox")
-APPLETS = ("sh", "cat", "sleep", "ls", "httpd", "id", "env", "stty", "touch", "kill", "mkdir", "wget", "false", "seq")
+APPLETS = (
+    "sh",
+    "cat",
+    "sleep",
+    "ls",
+    "httpd",
+    "id",
+    "env",
+    "stty",
+    "touch",
+    "kill",
+    "mkdir",
+    "wget",
+    "false",
+    "seq",
+    "chown",
+    "su",
+    "grep",
+)
 PATIENCE = 120.0
 
 

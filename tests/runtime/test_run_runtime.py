@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -132,6 +133,20 @@ def test_links_at_places_of_mounts_are_refused_by_name(runc: Machine) -> None:
     _, err = runc.run("odd", code=125)
     assert "/proc" in err
     assert "--allow links" in err
+
+
+def test_root_can_give_files_away_and_become_somebody_else_and_others_cannot(machine: Machine) -> None:
+    script = "touch /tmp/x && chown app /tmp/x && su app -c 'id -u' && ls -ln /tmp/x && grep Cap /proc/self/status"
+    out, _ = machine.run("shell", "--", "/bin/sh", "-c", script)
+    lines = out.split()
+    assert lines[0] == lines[3] == "7"
+    assert re.findall("Cap(.*):\t([0-9a-f]*)", out) == [
+        ("Inh", "0" * 16),
+        *((kind, "00000000a00405fb") for kind in ("Prm", "Eff", "Bnd")),
+        ("Amb", "0" * 16),
+    ]
+    out, _ = machine.run("user", "--", "/bin/sh", "-c", "grep CapBnd /proc/self/status; chown root /tmp; echo $?")
+    assert out == "CapBnd:\t0000000020000420\n1\n"
 
 
 def test_names_are_looked_up_as_this_machine_does(machine: Machine) -> None:
