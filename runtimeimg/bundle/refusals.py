@@ -1,12 +1,14 @@
 """What an image may not have in a bundle unless the caller allows it, each refused by name.
 
 These are the ways by which images have got hold of the host: runtimes that mounted, masked or changed into what a link
-in the rootfs led to (CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2026-41579), and that acted upon labels.
+in the rootfs led to (CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2026-41579), that put volumes over /proc
+(CVE-2019-16884), and that acted upon labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,19 @@ def acted_upon(config: Mapping[str, Any], labels: Mapping[str, str], runtime: Ru
                 name="annotations",
                 where=f"annotations[{key}]",
                 message=f"label '{plain(key)[:120]}' of the image would be acted upon by {title}",
+            )
+
+
+def volumes(paths: Iterable[str]) -> Iterator[Refusal]:
+    """Yield the volumes of an image that would take the place of the kernel's own files."""
+    for path in paths:
+        plainly = posixpath.normpath(path)
+        if any(plainly == item or plainly.startswith(f"{item}/") for item in KERNEL):
+            yield Refusal(
+                name="volumes",
+                where="mounts",
+                message=f"volume '{plain(path)}' of the image would hide files of the kernel",
+                fix=f"mount something else there: --mount destination={plain(plainly)}",
             )
 
 

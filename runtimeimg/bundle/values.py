@@ -22,6 +22,7 @@ STAGES = ("prestart", "createRuntime", "createContainer", "startContainer", "pos
 ALLOWED = {
     "links": "mounts, masked and read-only paths whose place is a link in the rootfs",
     "workdir": "a working directory below /proc",
+    "volumes": "volumes of the image at or below /dev, /proc or /sys",
     "annotations": "labels that the runtime acts upon",
     "setuid": "setuid and setgid files in a rootless bundle",
     "root-user": "a user without a number in the user namespace, who becomes its root",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import posixpath
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +59,15 @@ def plan_config(image: Image, files: Files, options: BundleOptions) -> assembly.
     assembly.finish(found.config, options)
     for item in configshape.check(found.config):
         raise UsageError(f"config.json: {item.path}: {item.message}")
-    refusals.check(refusals.refused(found.config, image.config.labels, files, options.runtime), options.allow)
+    refused = refusals.refused(found.config, image.config.labels, files, options.runtime)
+    refusals.check(chain(refusals.volumes(_volumes(image, options)), refused), options.allow)
     return found
+
+
+def _volumes(image: Image, options: BundleOptions) -> list[str]:
+    """Return the image's volumes, but those in whose place the caller mounts something."""
+    own = {mount.destination for mount in options.mounts}
+    return [path for path in image.config.names("Volumes") if posixpath.normpath(path) not in own]
 
 
 def to_bytes(config: dict[str, Any]) -> bytes:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runtimeimg.stores import StoreOptions
     from runtimeimg.stores.engine import Engine
 
-ALLOWED = ("links", "workdir", "annotations", "setuid", "root-user")
+ALLOWED = ("links", "workdir", "volumes", "annotations", "setuid", "root-user")
 OWN_FAULT = 125
 """Exit code of `docker run` for what is not the program's doing."""
 

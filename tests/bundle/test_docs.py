@@ -5,6 +5,7 @@ from pathlib import Path
 
 from runtimeimg.bundle import ALLOWED, BundleOptions, defaults, plan_config
 from runtimeimg.bundle.paths import at
+from runtimeimg.cli import run
 from runtimeimg.cli.bundle import write
 
 from .images import image, opened
@@ -23,7 +24,7 @@ def test_every_option_is_told_of() -> None:
     page = (ROOT / "docs" / "bundles.md").read_text("utf-8")
     for name in ("config-only", "rootless", "debug", "runtime", "set", "hook", "mount", "env", "readonly", "network"):
         assert f"`--{name}" in page, name
-    assert set(write.ALLOWED) == set(ALLOWED)
+    assert set(write.ALLOWED) == set(run.ALLOWED) == set(ALLOWED)
 
 
 def test_every_default_is_what_is_written() -> None:

@@ -46,6 +46,19 @@ def test_a_volume_that_is_a_link() -> None:
     refused(found, BundleOptions(), "mount target '/data' is a link in the rootfs, to '/etc'", "links")
 
 
+@pytest.mark.parametrize("path", ["/proc", "/proc/sys", "/sys/", "/dev/shm/x", "/./dev"])
+def test_volumes_over_files_of_the_kernel(path: str) -> None:
+    found = image(Volumes={path: {}})
+    refused(found, BundleOptions(), f"volume '{path}' of the image would hide files of the kernel", "volumes")
+
+
+def test_what_the_caller_mounts_there_is_no_volume_of_the_image() -> None:
+    found = image(Volumes={"/dev/mine": {}, "/process": {}})
+    mount = Mount.parse("source=/srv,destination=/dev/mine")
+    with opened(found) as files:
+        assert plan_config(found, files, BundleOptions(mounts=(mount,))).config["mounts"][-1]["source"] == "/srv"
+
+
 @pytest.mark.parametrize("path", ["proc/kcore", "sys/firmware", "proc/sys"])
 def test_masked_and_read_only_paths_that_are_links(path: str) -> None:
     parent = path.partition("/")[0]

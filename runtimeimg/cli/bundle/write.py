@@ -16,7 +16,7 @@ from runtimeimg.cli.progress import MODES
 if TYPE_CHECKING:
     from runtimeimg.stores import StoreOptions
 
-ALLOWED = ("links", "workdir", "annotations", "setuid", "root-user")
+ALLOWED = ("links", "workdir", "volumes", "annotations", "setuid", "root-user")
 
 
 @click.command("write")
