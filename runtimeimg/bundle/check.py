@@ -10,8 +10,8 @@ from typing import Any
 from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.bundle import configshape, layerfiles, refusals
 from runtimeimg.bundle.features import Runtime
-from runtimeimg.bundle.paths import at
-from runtimeimg.bundle.rules import LINK, RECORDED, ROOTFS, SCHEMA, SETUID, SILENT, UNKNOWN, UNSAFE, WORKDIR
+from runtimeimg.bundle.paths import at, normal
+from runtimeimg.bundle.rules import LINK, PROC, RECORDED, ROOTFS, SCHEMA, SETUID, SILENT, UNKNOWN, UNSAFE, WORKDIR
 from runtimeimg.bundle.setuid import setuid_files
 from runtimeimg.bundle.values import BundleOptions, Files
 from runtimeimg.bundle.vouching import unvouched
@@ -72,9 +72,20 @@ def _of_config(config: dict[str, Any], files: Files | None, runtime: Runtime, ar
         yield _finding(field.rule, artifact, field.path, field.message, field.fix)
     if any(not item.unknown for item in wrong):
         return  # what follows reads fields, which must be what they should
+    for number, mount in enumerate(config.get("mounts") or ()):
+        if _hides_proc(mount):
+            place, kind = f"mounts[{number}].destination", mount.get("type", "")
+            yield _finding(PROC, artifact, place, f"'{kind}' is mounted at '{mount['destination']}'")
     if files is not None:
         for refusal in refusals.refused(config, config.get("annotations") or {}, files, runtime):
             yield _finding(_REFUSED[refusal.name], artifact, refusal.where, refusal.message, refusal.fix)
+
+
+def _hides_proc(mount: Mapping[str, Any]) -> bool:
+    place = normal(mount["destination"])
+    if place.startswith("/proc/"):
+        return True
+    return place == "/proc" and mount.get("type") != "proc" and mount.get("source") != "/proc"
 
 
 def _told(runtime: Runtime, artifact: str) -> Iterator[Finding]:

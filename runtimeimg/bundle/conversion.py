@@ -6,12 +6,12 @@ in docs/bundles.md is made from them.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runtimeimg.bundle import users
+from runtimeimg.bundle.paths import normal
 from runtimeimg.bundle.values import Files
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.image import Image
@@ -117,8 +117,8 @@ def volumes(source: Source) -> Change:
     """Each key of Config.Volumes is the destination of a mount (what is mounted there is a default of ours)."""
     found: dict[str, None] = {}
     for path in _sound(source, sorted(source.config.names("Volumes")), "volume"):
-        plain = posixpath.normpath(path)
-        if not path.startswith("/") or plain in {"/", "//"}:
+        plain = normal(path)
+        if not path.startswith("/") or plain == "/":
             raise InvalidDocumentError(f"volume {path[:80]!r} of image '{source.image.name}' is no absolute path")
         found[plain] = None
     return {"volumes": tuple(found)}

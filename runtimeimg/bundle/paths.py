@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ def fields(config: Mapping[str, Any]) -> Iterator[Field]:
 def pattern(path: str) -> str:
     """Return a path with the numbers of its items taken out."""
     return _NUMBERS.sub("[]", path)
+
+
+def normal(path: str) -> str:
+    """Return an absolute path without `.`, `..` and needless slashes, two at its beginning among them."""
+    return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def at(config: Any, path: str) -> Any:

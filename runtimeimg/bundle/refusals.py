@@ -7,7 +7,6 @@ in the rootfs led to (CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2026-4
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from runtimeimg.bundle import places
 from runtimeimg.bundle.features import Runtime
+from runtimeimg.bundle.paths import normal
 from runtimeimg.bundle.setuid import setuid_files
 from runtimeimg.bundle.values import Files
 from runtimeimg.errors import InvalidDocumentError
@@ -91,7 +91,7 @@ def acted_upon(config: Mapping[str, Any], labels: Mapping[str, str], runtime: Ru
 def volumes(paths: Iterable[str]) -> Iterator[Refusal]:
     """Yield the volumes of an image that would take the place of the kernel's own files."""
     for path in paths:
-        plainly = posixpath.normpath(path)
+        plainly = normal(path)
         if any(plainly == item or plainly.startswith(f"{item}/") for item in KERNEL):
             yield Refusal(
                 name="volumes",

@@ -154,6 +154,16 @@ SETUID = Rule(
     good="the bundle in a folder that nobody else enters (0700), as `bundle IMAGE DIR --allow setuid` makes it",
     source=f"{_LINUX}, User namespace mappings",
 )
+PROC = Rule(
+    id="BUNDLE-016",
+    title="Nothing but proc is mounted at /proc, and nothing below it",
+    severity=Severity.ERROR,
+    explanation="Runtimes apply profiles and mask files through /proc. What is mounted over it can make that come to "
+    "nothing; newer runtimes refuse to start then.",
+    bad='{"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}',
+    good='{"destination": "/proc", "type": "proc", "source": "proc"}',
+    source="CVE-2019-16884, CVE-2023-27561",
+)
 RULES = (
     SCHEMA,
     UNKNOWN,
@@ -170,4 +180,5 @@ RULES = (
     ROOTFS,
     DEPRECATED,
     SETUID,
+    PROC,
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+from runtimeimg.bundle.paths import normal
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Mount:
             elif word:
                 options.append(_WORDS.get(word, word))
         destination = found.get("destination", "")
-        if not destination.startswith("/") or posixpath.normpath(destination) in {"/", "//"}:
+        if not destination.startswith("/") or normal(destination) == "/":
             raise UsageError(
                 f"mount {text!r} has no absolute destination",
                 hint="for example type=bind,source=/srv/data,destination=/data,ro",
@@ -105,7 +105,7 @@ class Mount:
             if not {"bind", "rbind"} & set(options):
                 options.insert(0, "rbind")
         return cls(
-            destination=posixpath.normpath(destination),
+            destination=normal(destination),
             kind=kind,
             source=found.get("source") or kind,
             options=tuple(options),

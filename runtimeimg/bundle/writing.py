@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import posixpath
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from runtimeimg import remains
 from runtimeimg.account import Account
 from runtimeimg.bundle import assembly, configshape, layerfiles, refusals
 from runtimeimg.bundle.conversion import convert
+from runtimeimg.bundle.paths import normal
 from runtimeimg.bundle.values import Bundle, BundleOptions, Files
 from runtimeimg.cache import Cache
 from runtimeimg.errors import NotFoundError, UsageError
@@ -67,7 +67,7 @@ def plan_config(image: Image, files: Files, options: BundleOptions) -> assembly.
 def _volumes(image: Image, options: BundleOptions) -> list[str]:
     """Return the image's volumes, but those in whose place the caller mounts something."""
     own = {mount.destination for mount in options.mounts}
-    return [path for path in image.config.names("Volumes") if posixpath.normpath(path) not in own]
+    return [path for path in image.config.names("Volumes") if normal(path) not in own]
 
 
 def to_bytes(config: dict[str, Any]) -> bytes:

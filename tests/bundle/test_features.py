@@ -199,6 +199,11 @@ CASES = (
     both("read-only root", put("root.readonly", True)),
     both("cgroup", put("linux.cgroupsPath", f"/runtimeimg-test-{os.getpid()}")),
     both("annotation that is acted upon", put("annotations", {"run.oci.x": "1"}), "BUNDLE-010 annotations[run.oci.x]"),
+    both(
+        "tmpfs over /proc",
+        lambda config: config["mounts"].append({"destination": "/proc/", "type": "tmpfs", "source": "tmpfs"}),
+        "BUNDLE-016 mounts[7].destination",
+    ),
     both("unknown field", put("nonsense", {"a": 1}), "BUNDLE-002 nonsense"),
     both("misspelt field", put("process.noNewPriviliges", True), "BUNDLE-002 process.noNewPriviliges"),
     both("version of the future", put("ociVersion", "1.3.0"), "BUNDLE-003 ociVersion"),

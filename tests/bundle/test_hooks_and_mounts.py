@@ -48,7 +48,7 @@ def test_hooks_that_make_no_sense(text: str, message: str) -> None:
             "type=bind,source=/srv,destination=/data,ro",
             Mount(destination="/data", kind="bind", source="/srv", options=("rbind", "ro")),
         ),
-        ("src=/srv,dst=/data/", Mount(destination="/data", kind="bind", source="/srv", options=("rbind",))),
+        ("src=/srv,dst=//data/", Mount(destination="/data", kind="bind", source="/srv", options=("rbind",))),
         (
             "source=/srv,target=/data,bind,readonly",
             Mount(destination="/data", kind="bind", source="/srv", options=("bind", "ro")),

@@ -46,7 +46,7 @@ def test_a_volume_that_is_a_link() -> None:
     refused(found, BundleOptions(), "mount target '/data' is a link in the rootfs, to '/etc'", "links")
 
 
-@pytest.mark.parametrize("path", ["/proc", "/proc/sys", "/sys/", "/dev/shm/x", "/./dev"])
+@pytest.mark.parametrize("path", ["/proc", "/proc/sys", "/sys/", "/dev/shm/x", "/./dev", "//proc", "/a/../sys"])
 def test_volumes_over_files_of_the_kernel(path: str) -> None:
     found = image(Volumes={path: {}})
     refused(found, BundleOptions(), f"volume '{path}' of the image would hide files of the kernel", "volumes")
