@@ -82,6 +82,8 @@ class Folders:
     def begin(self, own: Container[bytes], paid: Callable[[], int]) -> None:
         """Begin a layer; `own` are the paths that it made itself, `paid` tells how many bytes of its blob were read."""
         self._passed, self._own, self._paid = set(), own, paid
+        self._aliases.clear()  # so that links are followed anew, and noted
+        self._last_folder = None
         self._steps = self._made = self._entries = 0
 
     def went_through(self, path: bytes) -> bool:
@@ -178,7 +180,7 @@ class Folders:
                 at = at if missing else self._above(at)
                 del missing[-1:]
                 continue
-            found = None if missing else self._step(at, name, make=make)
+            found = None if missing else self._step(at, name)
             if found is None:
                 missing.append(name)
             elif isinstance(found, Folder):
@@ -205,11 +207,8 @@ class Folders:
             known = known.rpartition(b"/")[0]
         return self._touched(known) or self.top, path[len(known) :].split(b"/")[::-1]
 
-    def _step(self, at: Folder, name: bytes, *, make: bool) -> Folder | bytes | None:
-        """Go from a directory to what is in it: a directory, the text of a link, None where there is neither.
-
-        What else is in the way of a directory that is to be made is removed.
-        """
+    def _step(self, at: Folder, name: bytes) -> Folder | bytes | None:
+        """Go from a directory to what is in it: a directory, the text of a link, None where there is neither."""
         self._steps += 1
         if self._steps > FREE_STEPS and self._steps > FREE_STEPS + STEPS_OF_BYTE * self._paid():
             raise TarFormatError("its layer goes through more directories than the size of its blob is worth")
@@ -227,8 +226,6 @@ class Folders:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-        if make:
-            self.remove(at, name)
         return None
 
     def _above(self, at: Folder) -> Folder:
@@ -285,11 +282,16 @@ class Folders:
         return folder
 
     def _implied(self, parent: Folder, name: bytes) -> Folder:
-        """Make a directory that no entry says."""
+        """Make a directory that no entry says; what else is in its place is removed."""
         self._made += 1
         if self._made > FREE_FOLDERS + FOLDERS_OF_ENTRY * self._entries:
             raise TarFormatError("its layer goes through too many directories that it does not hold")
-        folder = self._new(parent, name, below(parent, name))
+        path = below(parent, name)
+        try:
+            folder = self._new(parent, name, path)
+        except FileExistsError:
+            self.remove(parent, name)
+            folder = self._new(parent, name, path)
         if not self._rootless:
             os.fchown(folder.fd, 0, 0)
         folder.set_mode(0o755)

@@ -5,7 +5,7 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from runtimeimg import remains
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.image import Image
+from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Digest
 from runtimeimg.unpack import Unpacked, unpack, unpack_into
 from runtimeimg.unpack.seen import Seen
@@ -232,6 +233,11 @@ def test_directories_that_are_links_are_followed_inside_of_the_root(tmp_path: Pa
     ]
 
 
+def test_what_a_link_takes_back_is_not_made_or_removed(tmp_path: Path) -> None:
+    found = made(tmp_path, [file("a"), symlink("l", "a/../b/../c"), file("l/f")])
+    assert [(name, found[name].kind) for name in names(found)] == [("a", "f"), ("c", "d"), ("c/f", "f"), ("l", "l")]
+
+
 def test_a_file_on_the_way_is_replaced_by_a_directory(tmp_path: Path) -> None:
     found = made(tmp_path, [file("a")], [file("a/b/c")])
     assert [(name, found[name].kind) for name in names(found)] == [("a", "d"), ("a/b", "d"), ("a/b/c", "f")]
@@ -295,6 +301,9 @@ def test_a_whiteout_behind_entries_that_went_through_what_it_hides_is_refused(tm
     for over in ([file("lib/f"), whiteout(".wh.lib")], [file("d/l/f"), whiteout("d/.wh..wh..opq")]):
         with pytest.raises(InvalidDocumentError, match="whiteout of links that earlier entries"):
             unpack(image("test", base, over), tmp_path / "root")
+        with pytest.raises(InvalidDocumentError, match="whiteout of links that earlier entries"):
+            unpack(image("test", base, [over[0]], over), tmp_path / "root")
+    assert names(made(tmp_path, base, [file("lib/f")], [whiteout(".wh.lib")])) == ["d", "d/l", "usr", "usr/f"]
 
 
 def test_paths_are_remembered_in_little_room() -> None:
@@ -378,6 +387,19 @@ def test_an_unpacked_folder_may_be_part_of_another(tmp_path: Path) -> None:
         bundle.rename(tmp_path / "bundle")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
     assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["config.json", "rootfs"]
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, lambda data: zstd().compress(data)], ids=["gzip", "zstd"])
+def test_packed_layers_are_unfolded_and_their_diff_ids_checked(
+    tmp_path: Path, packed: Callable[[bytes], bytes]
+) -> None:
+    archive = tar([file("f", b"data" * 1000)])
+    layer = MemoryLayer(packed(archive), diff_id=Digest.of(archive))
+    assert made(tmp_path, [file("base")], layer)["f"].content == b"data" * 1000
+    for wrong in (Digest.of(b"other"), layer.descriptor.digest):
+        with pytest.raises(IntegrityError, match="not to its diff id"):
+            unpack(image("test", MemoryLayer(packed(archive), diff_id=wrong)), tmp_path / "wrong")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_an_image_without_layers_is_an_empty_root(tmp_path: Path) -> None:
