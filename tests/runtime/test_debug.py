@@ -91,6 +91,7 @@ def test_a_shell_that_would_not_run_is_refused(debug: Debug, images: str) -> Non
     assert "busybox:musl" in err
 
 
+@pytest.mark.runc
 def test_a_link_at_its_place_is_refused(tmp_path: Path, images: str) -> None:
     machine = Machine("runc", tmp_path, images)
     words = ("debug", "--runtime", "runc", "--image", f"{images}shell", f"{images}link")

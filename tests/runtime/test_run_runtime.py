@@ -20,6 +20,7 @@ from tests.compose.images import tar, write_layout
 
 from .conftest import ENV, SERVE, Machine, Running, base, wait_for
 
+pytestmark = pytest.mark.runc
 STARTS = int(os.environ.get("RUNTIMEIMG_STARTS", "4"))
 TRAP = "trap 'echo got TERM; exit 9' TERM; echo ready; while :; do sleep 0.1; done"
 

@@ -176,6 +176,7 @@ def test_a_folder_of_runs_that_others_may_write_to_is_refused(tmp_path: Path) ->
         State(tmp_path / "runs", {}).new("a run")
 
 
+@pytest.mark.runc
 def test_a_runtime_gets_no_descriptors_of_whoever_calls_it(tmp_path: Path) -> None:
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LISTEN_FDS": "3", "NOTIFY_SOCKET": "/run/x", "LANG": "C"}
     folder = State(tmp_path / "runs", env).new("a run")
