@@ -30,13 +30,12 @@ def end_programs(root: Path) -> None:
     word = os.fsencode(root)
     for number in _of_this_user():
         with contextlib.suppress(OSError):
-            words = (_PROC / str(number) / "cmdline").read_bytes().split(b"\0")
-            if b"--root" not in words or words[words.index(b"--root") + 1] != word:
-                continue
-            pidfd = os.pidfd_open(number)
+            pidfd = os.pidfd_open(number)  # first: what is looked at is then what is killed
             try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                _wait(number)
+                words = (_PROC / str(number) / "cmdline").read_bytes().split(b"\0")
+                if b"--root" in words and words[words.index(b"--root") + 1] == word:
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    _wait(number)
             finally:
                 os.close(pidfd)
 

@@ -76,12 +76,10 @@ class RunFolder:
 
     def remove(self) -> None:
         """End what is left of the run, and remove all of it; errors say what could not be removed."""
-        record = Record.read(self.path)
-        leftovers.end_programs(self.path / "runtime")
-        if record is not None:
-            Runtime(name=record.runtime, program=record.program, root=self.path / "runtime", env=self._env).delete(
-                self.id
-            )
+        record, root = Record.read(self.path), self.path / "runtime"
+        leftovers.end_programs(root)
+        if record is not None and (root / self.id).exists():
+            Runtime(name=record.runtime, program=record.program, root=root, env=self._env).delete(self.id)
         leftovers.remove_cgroups(self.id)
         mounts = leftovers.mounts_below(self.path)
         if mounts:
