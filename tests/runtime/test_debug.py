@@ -5,7 +5,7 @@ import pty
 import select
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
         pytest.param("docker", marks=pytest.mark.engine),
     ]
 )
-def debug(request: pytest.FixtureRequest, tmp_path: Path, images: str) -> Debug:
+def debug(request: pytest.FixtureRequest, tmp_path: Path, images: str) -> Iterator[Debug]:
     machine = Machine(request.param, tmp_path, images)
     env = machine.env if request.param != "docker" else {**os.environ, "RUNTIMEIMG_STATE": str(machine.state)}
     if request.param == "docker":
@@ -62,7 +62,11 @@ def debug(request: pytest.FixtureRequest, tmp_path: Path, images: str) -> Debug:
         assert machine.left() == []
         return out, err
 
-    return run
+    yield run
+    if request.param == "docker":  # what was loaded to be run
+        engine = request.getfixturevalue("engine")
+        for image in engine.images(name="localhost/runtimeimg-test-debug"):
+            engine.remove_image(image["Id"], force=True)
 
 
 def test_the_shell_is_brought_in_read_only(debug: Debug) -> None:
