@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from runtimeimg.cache import Cache
     from runtimeimg.findings import Finding
     from runtimeimg.image import Image
-    from runtimeimg.oci import Location
 
 
 def of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding]:
@@ -19,10 +18,11 @@ def of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding]
     from runtimeimg.check import kept
     from runtimeimg.check.checking import check
     from runtimeimg.check.opened import opened
+    from runtimeimg.cli.looking import opened_one
 
     plan, options = part.request.plan, part.request.stores
     name = plan.outputs[0] if plan.outputs else plan.name or image.name
-    base, builder = _opened(part, plan.base, image), _opened(part, plan.builder, image)
+    base, builder = opened_one(part, plan.base, image), opened_one(part, plan.builder, image)
     key = kept.key_of(image, base, builder, name)
     known = kept.find(cache, key)
     if known is not None:
@@ -60,12 +60,3 @@ def checker(mode: str, cache: Cache | None) -> Callable[[Part, Image], None]:
             )
 
     return look
-
-
-def _opened(part: Part, location: Location | None, image: Image) -> Image | None:
-    """Return an image that the plan names; None for none, and for a folder."""
-    from runtimeimg.stores import open_one
-
-    if location is None or location.transport == "dir":
-        return None
-    return open_one(location, image.platform, part.request.stores, exact=False)

@@ -189,6 +189,10 @@ class View:
         cache, key = self._reader.cache, self._key(file, form)
         return cache is not None and key is not None and cache.has(kind, key)
 
+    def content_key(self, file: File) -> str | None:
+        """Return what names a file's contents: those of two files with the same key are the same, see `_key`."""
+        return self._key(file, "")
+
     def _key(self, file: File, form: str) -> str | None:
         """Return what a file's contents are kept under: its layer and its place there; None for what has none."""
         place = file.inode.place

@@ -26,7 +26,7 @@ def rules_to_markdown(rules: Iterable[Rule]) -> str:
     """Return a table of rules and a section for each, with its examples."""
     known = tuple(rules)
     lines = ["| rule | severity | what |", "| --- | --- | --- |"]
-    lines += [f"| [{rule.id}](#{rule.id.lower()}) | {rule.severity} | {_escaped(rule.title)} |" for rule in known]
+    lines += [f"| [{rule.id}](#{rule.id.lower()}) | {rule.severity} | {cell(rule.title)} |" for rule in known]
     for rule in known:
         lines += ["", *_section(rule)]
     return "\n".join(lines) + "\n"
@@ -42,9 +42,9 @@ def _section(rule: Rule) -> Iterator[str]:
 
 def _row(item: Finding) -> str:
     cells = (str(item.rule.severity), item.rule.id, str(item.where), item.message, item.fix)
-    return f"| {' | '.join(map(_escaped, cells))} |"
+    return f"| {' | '.join(map(cell, cells))} |"
 
 
-def _escaped(text: str) -> str:
+def cell(text: str) -> str:
     """Return text as one cell of a table in which nothing is markup."""
     return _SPECIAL.sub(r"\\\1", " ".join(plain(text).split()))

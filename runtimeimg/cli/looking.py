@@ -1,0 +1,123 @@
+"""Images that a command looks into: those of a spec, composed for it, or one that is somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtimeimg.cli.locations import location_of
+from runtimeimg.cli.options import cache_dir, read_plan, source_date_epoch
+
+if TYPE_CHECKING:
+    from runtimeimg.build import Part
+    from runtimeimg.cache import Cache
+    from runtimeimg.check.facts import Facts
+    from runtimeimg.image import Image
+    from runtimeimg.oci import Location, Platform
+    from runtimeimg.plan import BuildPlan
+    from runtimeimg.stores import StoreOptions
+
+_ENDINGS = (".yaml", ".yml", ".json")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is looked at: `name` as given, and what the options say of it."""
+
+    name: str
+    variant: str | None = None
+    builder_image: str | None = None
+    builder: str = "auto"
+    platform: Platform | None = None
+    workspace: Path | None = None
+
+    @property
+    def is_spec(self) -> bool:
+        """Whether it is a spec rather than an image: standard input, a file, or what is called like one."""
+        return self.name == "-" or self.name.endswith(_ENDINGS) or Path(self.name).is_file()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """An image opened for looking, the plan that it was made of, and the image that it was copied from.
+
+    `place` turns a dotted path of the spec into what messages say.
+    """
+
+    facts: Facts
+    plan: BuildPlan | None = None
+    builder: Image | None = None
+    place: Callable[[str], str] = str
+
+
+@contextlib.contextmanager
+def looked_into(target: Target, options: StoreOptions, cache: Cache | None) -> Iterator[Looked]:
+    """Return a context whose value is the image of a spec or a name, with what it was made of; nothing is written."""
+    from runtimeimg.check.opened import base_of, opened
+    from runtimeimg.stores import open_one
+
+    if target.is_spec:
+        with composed(target, options) as (part, image), _of_built(part, image, cache) as looked:
+            yield looked
+        return
+    image = open_one(location_of(target.name), target.platform, options)
+    named = target.builder_image
+    builder = open_one(location_of(named), image.platform, options) if named else None
+    with opened(image, cache=cache, account=options.account, base=base_of(image, options), builder=builder) as facts:
+        yield Looked(facts=facts, builder=builder)
+
+
+@contextlib.contextmanager
+def composed(target: Target, options: StoreOptions) -> Iterator[tuple[Part, Image]]:
+    """Return a context whose value is the image of a spec, stamped, and the part of a build that it is."""
+    from runtimeimg.build import Part, choose_builder, images_of, with_included
+    from runtimeimg.builders import BuildRequest
+    from runtimeimg.plan import Facts as Told
+
+    made = read_plan(target.name, Told(builder_image=target.builder_image, variant=target.variant))
+    folder = target.workspace or (Path() if made.file.startswith("<") else Path(made.file).parent)
+    request = BuildRequest(
+        plan=made.plan,
+        stores=options,
+        workspace=folder.resolve(),
+        platform=target.platform,
+        place=made.place,
+        cache_dir=cache_dir(),
+        epoch=source_date_epoch(),
+        looked_at=True,
+    )
+    request = dataclasses.replace(request, plan=with_included(request, target.platform))
+    part = Part(request=request, builder=choose_builder(target.builder, request, ()))
+    part.builder.check(request)
+    with contextlib.ExitStack() as stack:
+        (image,) = images_of(part, stack)
+        yield part, image
+
+
+@contextlib.contextmanager
+def _of_built(part: Part, image: Image, cache: Cache | None) -> Iterator[Looked]:
+    from runtimeimg.check.opened import opened
+
+    plan, options = part.request.plan, part.request.stores
+    name = plan.outputs[0] if plan.outputs else plan.name or image.name
+    builder = opened_one(part, plan.builder, image)
+    with opened(
+        dataclasses.replace(image, name=name),
+        cache=cache,
+        account=options.account,
+        base=opened_one(part, plan.base, image),
+        builder=builder,
+    ) as facts:
+        yield Looked(facts=facts, plan=plan, builder=builder, place=part.request.place)
+
+
+def opened_one(part: Part, location: Location | None, image: Image) -> Image | None:
+    """Return an image that a plan names; None for none, and for a folder."""
+    from runtimeimg.stores import open_one
+
+    if location is None or location.transport == "dir":
+        return None
+    return open_one(location, image.platform, part.request.stores, exact=False)
