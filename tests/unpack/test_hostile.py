@@ -23,6 +23,18 @@ def test_there_are_as_many_as_are_promised() -> None:
     assert len({(attack.family, attack.name) for attack in ATTACKS}) == len(ATTACKS)
 
 
+def test_the_documentation_tables_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "unpacking.md").read_text()
+    table = page.partition("<!-- table -->")[2].partition("<!-- end -->")[0]
+    rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")]
+    names = [row[0].removeprefix("| ") for row in rows if row[0] not in ("| layer", "| ---")]
+    assert names == [attack.name for attack in ATTACKS]
+    ours = {row[0].removeprefix("| "): row[1] for row in rows}
+    assert {attack.name for attack in ATTACKS if attack.there is None} == {
+        name for name, answer in ours.items() if answer.startswith("refused: ")
+    }
+
+
 @pytest.fixture(autouse=True)
 def small_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long to be too much is too much sooner, but for sweeps by hand."""
