@@ -85,6 +85,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """Findings of a rule that are known and meant, at paths of a pattern or, by None, everywhere."""
+
+    rule: str
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedVariant:
     """What the entry of a variant tells in an index; `platform` as `Platform.parse` reads it, None for the build's."""
 
@@ -129,6 +137,8 @@ class BuildPlan:
     """The image whose small shell is added; None where none is."""
     include: tuple[str, ...] = ()
     """What else is copied of the builder image, which is found out by looking into it."""
+    accept: tuple[Accept, ...] = ()
+    """Findings about the image that are known and meant."""
 
     def role(self, image: Location) -> str:
         """Return what messages call an image of the plan."""
@@ -226,6 +236,7 @@ def _resolved(spec: BuildSpec, facts: Facts, variants: tuple[PlannedVariant, ...
         variants=variants,
         debug=debug,
         include=tuple(dict.fromkeys(runtime.include)),
+        accept=tuple(Accept(rule=item.id, path=item.path) for item in runtime.accept),
     )
 
 

@@ -18,17 +18,29 @@ from runtimeimg import __version__
 from runtimeimg.cache import Cache
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.oci import Digest, Location, Reference
-from runtimeimg.plan import BuildPlan, Copy, EnvVar, Facts, PlannedVariant, Text, resolve
+from runtimeimg.plan import Accept, BuildPlan, Copy, EnvVar, Facts, PlannedVariant, Text, resolve
 from runtimeimg.runtimegraph import ExposeItem, RuntimeGraph
 from runtimeimg.spec.expansion import Variable
 
 if TYPE_CHECKING:
     from runtimeimg.spec import LoadedSpec
 
-_FORMAT = 4
+_FORMAT = 5
 _KNOWN = {
     kind.__name__: kind
-    for kind in (BuildPlan, Copy, EnvVar, PlannedVariant, Text, Variable, Location, Reference, RuntimeGraph, ExposeItem)
+    for kind in (
+        Accept,
+        BuildPlan,
+        Copy,
+        EnvVar,
+        PlannedVariant,
+        Text,
+        Variable,
+        Location,
+        Reference,
+        RuntimeGraph,
+        ExposeItem,
+    )
 }
 
 

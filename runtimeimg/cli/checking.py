@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 
 def of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding]:
-    """Return what is found in an image that was built of a plan, held against its base and its builder image."""
+    """Return what is found in an image that was built of a plan, held against its base and its builder image.
+
+    What the spec accepts is left out.
+    """
+    from runtimeimg.findings import chosen
+
+    accepted = [item.rule if item.path is None else f"{item.rule}:{item.path}" for item in part.request.plan.accept]
+    return chosen(_of_built(part, image, cache), ignored=accepted)
+
+
+def _of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding]:
     from runtimeimg.check import kept
     from runtimeimg.check.checking import check
     from runtimeimg.check.opened import opened

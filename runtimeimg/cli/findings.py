@@ -33,7 +33,12 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="The least severity that is shown and counts.",
     ),
-    click.option("--ignore", multiple=True, metavar="RULE", help="Rule that is not looked for; may be repeated."),
+    click.option(
+        "--ignore",
+        multiple=True,
+        metavar="RULE[:PATH]",
+        help="Rule that is not looked for, or not in some places; may be repeated.",
+    ),
 )
 
 
@@ -77,7 +82,7 @@ def _check_rules(ignore: tuple[str, ...], rules: Sequence[Rule]) -> None:
     from difflib import get_close_matches
 
     known = [rule.id for rule in rules]
-    for name in ignore:
+    for name in (item.partition(":")[0] for item in ignore):
         if name not in known:
             near = get_close_matches(name.upper()[:60], known, 1)
             hint = f"; did you mean '{near[0]}'?" if near else f"; rules are {known[0]} to {known[-1]}"

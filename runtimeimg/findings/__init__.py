@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from fnmatch import fnmatchcase
 from typing import Any, Self
 
 from runtimeimg.errors import UsageError
@@ -81,8 +82,18 @@ class Finding:
 def chosen(
     findings: Iterable[Finding], least: Severity = Severity.INFO, ignored: Collection[str] = ()
 ) -> tuple[Finding, ...]:
-    """Return the findings of at least this severity whose rule is not ignored, in their order."""
-    return tuple(item for item in findings if item.rule.severity >= least and item.rule.id not in ignored)
+    """Return the findings of at least this severity that are not ignored, in their order.
+
+    What is ignored is a rule, `ID`, or a rule in some places, `ID:PATH`, with a pattern of the shell for their inside.
+    """
+    return tuple(
+        item for item in findings if item.rule.severity >= least and not any(_covers(text, item) for text in ignored)
+    )
+
+
+def _covers(ignored: str, item: Finding) -> bool:
+    rule, colon, path = ignored.partition(":")
+    return rule == item.rule.id and (not colon or fnmatchcase(item.where.inside, path))
 
 
 def counts(findings: Iterable[Finding]) -> Mapping[str, int]:

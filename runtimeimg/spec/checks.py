@@ -23,6 +23,7 @@ ENV_NAME = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
 LABEL_KEY = r"^[^\s=]([^=]*[^\s=])?$"
 PRINCIPAL = r"^([a-zA-Z0-9_.][a-zA-Z0-9_.-]*\$?|[0-9]+)$"
 OWNER = r"^[a-zA-Z0-9_.][a-zA-Z0-9_.-]*\$?(:[a-zA-Z0-9_.][a-zA-Z0-9_.-]*\$?)?$"
+RULE_ID = r"^[A-Z]+-[0-9]{3}$"
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 OBJECT_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 ADDRESS = r"^[0-9A-Za-z.:_%-]{1,255}$"
@@ -175,6 +176,13 @@ def argument(text: str) -> str:
         raise ValueError(f"{shown(text)} holds a NUL, which an argument cannot")
     _fits(text)
     return text
+
+
+def rule_id(value: str) -> str:
+    """Check the id of a rule of `runtimeimg check`."""
+    if re.search(RULE_ID, value) is None or value.endswith("\n"):
+        raise ValueError(f"{shown(value)} is no rule; write one such as 'SAFE-003'")
+    return value
 
 
 def shell_line(text: str) -> str:

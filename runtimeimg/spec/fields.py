@@ -156,4 +156,5 @@ StopSignal = Annotated[
 Argument = Annotated[str, AfterValidator(checks.argument)]
 Command = Annotated[tuple[Argument, ...], AfterValidator(_command), _argv(0)]
 Program = Annotated[tuple[Argument, ...], AfterValidator(_program), _argv(1)]
+RuleId = Annotated[str, AfterValidator(checks.rule_id), _text(checks.RULE_ID)]
 ShellLine = Annotated[str, AfterValidator(checks.shell_line), _text(r"\S", r"\x00")]

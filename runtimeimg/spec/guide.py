@@ -27,6 +27,7 @@ BUILD = Guide(
     wanted={
         "directories": "a path such as '/workspace/source/dist' or a map with a source",
         "paths": "a path such as '/workspace/source/dist' or a map with a source",
+        "accept": "maps of id, path and reason",
         "include": "'auto', 'ca-certificates', 'tzdata', 'nss' or 'locales', or a list of these",
         "expose": "a port number such as 8080 or a map with a port",
         "user": "a user such as 'app' or a map with a name",

@@ -16,6 +16,7 @@ from runtimeimg.errors import UsageError
 from runtimeimg.spec import checks, fields
 from runtimeimg.spec.fields import at
 from runtimeimg.spec.parts import (
+    Accepted,
     BaseName,
     Closed,
     DebugName,
@@ -66,6 +67,9 @@ class Runtime(Closed):
         description="What else is copied of the builder image: `auto` the libraries and interpreters' own files that "
         "the copies need and the base has not, `ca-certificates`, `tzdata`, `nss`, `locales`.",
         examples=["auto", ["auto", "ca-certificates"]],
+    )
+    accept: tuple[Accepted, ...] = Field(
+        default=(), description="Findings of `runtimeimg check` that are known and meant, each with a reason."
     )
     run: tuple[fields.ShellLine, ...] = Field(
         default=(),

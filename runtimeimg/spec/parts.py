@@ -61,6 +61,18 @@ else:
     DebugName = Annotated[DebugImage, AfterValidator(lambda value: value.image)]
 
 
+class Accepted(Closed):
+    """A finding of `runtimeimg check` that is known and meant."""
+
+    id: fields.RuleId = Field(description="The rule, as docs/findings.md has it.", examples=["SAFE-003"])
+    path: fields.ShellLine | None = Field(
+        default=None,
+        description="Where it is accepted, a pattern of the shell; everywhere when left out.",
+        examples=["/app/test/*.pem"],
+    )
+    reason: fields.ShellLine = Field(description="Why, for those who read the spec.", examples=["keys of the tests"])
+
+
 class Directory(Closed):
     """Something to copy; the short form is `source` or `source:destination`."""
 

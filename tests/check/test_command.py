@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from runtimeimg.cli.main import cli
-from runtimeimg.errors import BuildFailed, NotFoundError, RuntimeimgError, UsageError
+from runtimeimg.errors import BuildFailed, NotFoundError, RuntimeimgError, SpecError, UsageError
 from tests.check.images import Put, image
 from tests.check.objects import program, static
 from tests.stores.made import write
@@ -106,3 +106,27 @@ def test_a_build_that_is_to_refuse_writes_nothing(spec: Any, tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
     assert run("build", spec("/app/good:/app"), "-o", f"oci:{tmp_path}/out", "--check", "error")[0] == 0
     assert (tmp_path / "out/index.json").is_file()
+
+
+def test_what_the_spec_accepts_is_not_said(spec: Any, tmp_path: Path) -> None:
+    path = spec("/app/run:/app/run")
+    text = path.read_text()
+    for accepted, code in (
+        ("{id: LIB-002, path: /app/*, reason: known}", 0),
+        ("{id: LIB-002, reason: known}", 0),
+        ("{id: LIB-002, path: /srv/*, reason: known}", 10),
+        ("{id: LIB-001, reason: known}", 10),
+    ):
+        path.write_text(text + f"    accept: [{accepted}]\n")
+        assert run("check", path)[0] == code, accepted
+    path.write_text(text + "    accept: [{id: lib2, path: /x}]\n")
+    with pytest.raises(SpecError) as refused:
+        run("check", path)
+    assert "is no rule; write one such as 'SAFE-003'" in str(refused.value)
+    assert "reason" in str(refused.value)
+
+
+def test_places_are_ignored(spec: Any) -> None:
+    path = spec("/app/run:/app/run")
+    assert run("check", path, "--ignore", "LIB-002:/app/*")[0] == 0
+    assert run("check", path, "--ignore", "LIB-002:/srv/*")[0] == 10

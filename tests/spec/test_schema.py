@@ -60,7 +60,17 @@ def test_only_the_runtime_and_its_variants_are_closed() -> None:
         for form in definition.get("anyOf", [definition])
         if form.get("additionalProperties") is False
     }
-    assert closed == {"Runtime", "BaseImage", "DebugImage", "Directory", "User", "Expose", "Variant", "Overrides"}
+    assert closed == {
+        "Runtime",
+        "Accepted",
+        "BaseImage",
+        "DebugImage",
+        "Directory",
+        "User",
+        "Expose",
+        "Variant",
+        "Overrides",
+    }
 
 
 def test_keys_are_those_that_users_write() -> None:
