@@ -2,7 +2,7 @@
 
     RUNTIMEIMG_KILLS=200 scripts/test tests/unpack/test_kills.py -s
 
-kills 200 times in place of eight; RUNTIMEIMG_KILL_SEED takes the seed that an earlier run printed.
+kills 200 times in place of six; RUNTIMEIMG_KILL_SEED takes the seed that an earlier run printed.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.faults.disks import disk
 from tests.faults.killing import ROOT, SEED
 from tests.unpack.trees import There, tree
 
-KILLS = int(os.environ.get("RUNTIMEIMG_KILLS") or 8)
+KILLS = int(os.environ.get("RUNTIMEIMG_KILLS") or 6)
 PROGRAM = """\
 import sys
 from pathlib import Path
