@@ -28,11 +28,11 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding
     from runtimeimg.check import kept
     from runtimeimg.check.checking import check
     from runtimeimg.check.opened import opened
-    from runtimeimg.cli.looking import opened_one
+    from runtimeimg.cli.looking import builder_of, opened_one
 
     plan, options = part.request.plan, part.request.stores
     name = plan.outputs[0] if plan.outputs else plan.name or image.name
-    base, builder = opened_one(part, plan.base, image), opened_one(part, plan.builder, image)
+    base, builder = opened_one(part, plan.base, image), builder_of(part, image)
     key = kept.key_of(image, base, builder, name)
     known = kept.find(cache, key)
     if known is not None:
@@ -54,10 +54,16 @@ def checker(mode: str, cache: Cache | None) -> Callable[[Part, Image], None]:
         return lambda _part, _image: None
 
     def look(part: Part, image: Image) -> None:
-        from runtimeimg.errors import BuildFailed
+        from runtimeimg.errors import BuildFailed, RuntimeimgError
         from runtimeimg.findings import Severity, chosen
 
-        found = chosen(of_built(part, image, cache), Severity.WARNING)
+        try:
+            found = chosen(of_built(part, image, cache), Severity.WARNING)
+        except RuntimeimgError as error:
+            if mode == "error":
+                raise
+            part.request.stores.progress.line(f"note: whether the image will start is not known: {error}")
+            return
         for item in found:
             part.request.stores.progress.line(f"{item.rule.severity}: {item.rule.id}: {item.message}")
             if item.fix:

@@ -103,7 +103,7 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Iterator[Looked]
 
     plan, options = part.request.plan, part.request.stores
     name = plan.outputs[0] if plan.outputs else plan.name or image.name
-    builder = opened_one(part, plan.builder, image)
+    builder = builder_of(part, image)
     with opened(
         dataclasses.replace(image, name=name),
         cache=cache,
@@ -115,9 +115,19 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Iterator[Looked]
 
 
 def opened_one(part: Part, location: Location | None, image: Image) -> Image | None:
-    """Return an image that a plan names; None for none, and for a folder."""
+    """Return an image that a plan names, for looking; None for none, a folder, and what only an Engine can get."""
+    from runtimeimg.errors import NotFoundError, RemoteError, TransientError, UnavailableError
     from runtimeimg.stores import open_one
 
     if location is None or location.transport == "dir":
         return None
-    return open_one(location, image.platform, part.request.stores, exact=False)
+    try:
+        return open_one(location, image.platform, part.request.stores, exact=False)
+    except (NotFoundError, RemoteError, TransientError, UnavailableError):
+        return None
+
+
+def builder_of(part: Part, image: Image) -> Image | None:
+    """Return the image that a plan's copies read, None where they read none."""
+    plan = part.request.plan
+    return opened_one(part, plan.builder if plan.builder in plan.images else None, image)
