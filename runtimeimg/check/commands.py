@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from runtimeimg import supervisor
 from runtimeimg.check import rules
-from runtimeimg.check.facts import Facts, Findings
+from runtimeimg.check.facts import Facts, Findings, copied
 from runtimeimg.compose.view import File
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.findings import Finding, Severity
@@ -146,7 +146,7 @@ def copied_from(facts: Facts, places: Sequence[str]) -> str:
     if facts.builder is not None:
         for place in places:
             if facts.builder.file(place) is not None:
-                return f"add to spec.runtime.directories: '{place}'"
+                return copied(place)
     return ""
 
 

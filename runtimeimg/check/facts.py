@@ -114,9 +114,17 @@ class Facts:
         return None
 
 
+_COPY = "add to spec.runtime.directories: "
+
+
 def copied(path: str) -> str:
-    """Return what to add to a spec so that a file of the builder image is in the image."""
-    return f"add to spec.runtime.directories: '{path}'"
+    """Return what to do so that a file of the builder image is in the image."""
+    return f"{_COPY}'{path}'"
+
+
+def to_copy(fix: str) -> str | None:
+    """Return the path of what `copied` returned, None for anything else that is to be done."""
+    return fix[len(_COPY) + 1 : -1] if fix.startswith(_COPY) else None
 
 
 Findings = Iterator[Finding]

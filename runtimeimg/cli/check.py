@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @target_options
+@click.option(
+    "--fix",
+    type=click.Choice(["print", "write"]),
+    help="Print the lines to add to the spec's directories, or write them into it.",
+)
 @findings_options
 @store_options
 @choosing_stores
-def command(target: Target, report: Callable[..., int], stores: Callable[..., StoreOptions]) -> int:
+def command(target: Target, fix: str | None, report: Callable[..., int], stores: Callable[..., StoreOptions]) -> int:
     """Say whether the image of SPEC (build.yaml by default, - for standard input), or IMAGE, will start.
 
     Nothing is run, and nothing is written: a spec is composed and looked at. Ends with exit code 10 where something was
@@ -34,9 +39,13 @@ def command(target: Target, report: Callable[..., int], stores: Callable[..., St
     from runtimeimg.cli.checking import of_built
     from runtimeimg.cli.looking import composed, looked_into
     from runtimeimg.cli.memory import few_arenas
+    from runtimeimg.cli.mending import mended
 
     few_arenas()
     options, cache = stores(), Cache.open(cache_dir())
+    if fix is not None:
+        target, found = mended(target, fix, options, cache)
+        return report(found, RULES)
     if target.is_spec:
         with composed(target, options) as (part, image):
             return report(of_built(part, image, cache), RULES)

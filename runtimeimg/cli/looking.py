@@ -25,7 +25,7 @@ _ENDINGS = (".yaml", ".yml", ".json")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is looked at: `name` as given, and what the options say of it."""
+    """What is looked at: `name` as given, and what the options say of it; `text` in place of what is in the file."""
 
     name: str
     variant: str | None = None
@@ -33,6 +33,7 @@ class Target:
     builder: str = "auto"
     platform: Platform | None = None
     workspace: Path | None = None
+    text: bytes | None = None
 
     @property
     def is_spec(self) -> bool:
@@ -76,8 +77,10 @@ def composed(target: Target, options: StoreOptions) -> Iterator[tuple[Part, Imag
     from runtimeimg.build import Part, choose_builder, images_of, with_included
     from runtimeimg.builders import BuildRequest
     from runtimeimg.plan import Facts as Told
+    from runtimeimg.planned import planned
 
-    made = read_plan(target.name, Told(builder_image=target.builder_image, variant=target.variant))
+    told = Told(builder_image=target.builder_image, variant=target.variant)
+    made = read_plan(target.name, told) if target.text is None else planned(target.text, target.name, told, None)
     folder = target.workspace or (Path() if made.file.startswith("<") else Path(made.file).parent)
     request = BuildRequest(
         plan=made.plan,

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from runtimeimg.cli.main import cli
 from runtimeimg.errors import BuildFailed, NotFoundError, RuntimeimgError, SpecError, UsageError
 from tests.check.images import Put, image
-from tests.check.objects import program, static
+from tests.check.objects import library, program, static
 from tests.stores.made import write
 
 SPEC = """
@@ -130,3 +130,50 @@ def test_places_are_ignored(spec: Any) -> None:
     path = spec("/app/run:/app/run")
     assert run("check", path, "--ignore", "LIB-002:/app/*")[0] == 0
     assert run("check", path, "--ignore", "LIB-002:/srv/*")[0] == 10
+
+
+BLOCK = """
+    directories:
+      # the application
+      - /app/run:/app/run   # its program
+
+    entrypoint: [/app/run]
+"""
+
+
+@pytest.mark.parametrize("form", ["flow", "block"])
+def test_what_is_missing_is_added_to_the_spec(spec: Any, tmp_path: Path, form: str) -> None:
+    files = {
+        "/app/run": Put(data=program("liba.so")), "/lib64/ld-linux-x86-64.so.2": Put(data=static()),
+        "/usr/lib/liba.so": Put(data=library("liba.so", "lib:b.so")), "/usr/lib/lib:b.so": Put(data=library("lib:b.so")),
+    }  # fmt: skip
+    write(f"oci:{tmp_path}/builder", image(files))
+    path = spec("/app/run:/app/run")
+    if form == "block":
+        head = path.read_text().partition("    directories:")[0]
+        path.write_text(head + BLOCK.lstrip("\n") + "    # the end\n")
+    before = path.read_text()
+    code, out, _ = run("check", path, "--fix", "print")
+    assert path.read_text() == before
+    long = '{"source": "/usr/lib/lib:b.so", "destination": "/usr/lib/lib:b.so"}'
+    assert (code, out.splitlines()) == (0, ['- "/usr/lib/liba.so"', f"- {long}", "nothing found"])
+    code, out, err = run("check", path, "--fix", "write")
+    assert (code, err) == (0, f"wrote {path}\n")
+    assert run("check", path) == (0, "nothing found\n", "")
+    if form == "block":
+        expected = before.replace("its program\n", f'its program\n      - "/usr/lib/liba.so"\n      - {long}\n')
+    else:
+        expected = before.replace('"]', f'", "/usr/lib/liba.so", {long}]')
+    assert path.read_text() == expected
+    assert run("check", path, "--fix", "write")[2] == ""
+    assert path.read_text() == expected
+
+
+def test_what_has_no_fix_is_left(spec: Any, tmp_path: Path) -> None:
+    write(f"oci:{tmp_path}/builder", image({"/app/run": Put(data=program("nowhere.so"))}))
+    path = spec("/app/run:/app/run")
+    before = path.read_text()
+    code, out, _ = run("check", path, "--fix", "write")
+    assert (code, "nowhere.so" in out, path.read_text() == before) == (10, True, True)
+    with pytest.raises(UsageError, match="--fix changes the spec in a file"):
+        run("check", f"oci:{tmp_path}/builder", "--fix", "print")
