@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from runtimeimg.cli.targets import target_options
 
 if TYPE_CHECKING:
     from runtimeimg.cache import Cache
+    from runtimeimg.check.facts import Facts
     from runtimeimg.check.size import Changed, Sizes
     from runtimeimg.cli.looking import Looked, Target
     from runtimeimg.stores import StoreOptions
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 OVER = 10
 """Exit code for an image over its budget."""
 _ROWS = 15
+_DRAWN = ("svg", "html")
 
 
 @click.command("size")
@@ -28,7 +31,16 @@ _ROWS = 15
 @click.option("--against", metavar="IMAGE", help="Image to compare with, such as the tag before.")
 @click.option("--max-size", metavar="N", help="Budget in bytes, or with kB, MB, GB; exit code 10 over it.")
 @click.option(
-    "--format", "output_format", type=click.Choice(["table", "json", "markdown"]), default="table", show_default=True
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json", "markdown", "svg", "html"]),
+    default="table",
+    show_default=True,
+    help="svg and html are a treemap of the files.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
+@click.option(
+    "--color-by", type=click.Choice(["layer", "package"]), default="layer", show_default=True, help="What svg colours."
 )
 @click.option("--all", "everything", is_flag=True, help=f"All rows, not the {_ROWS} largest of each kind.")
 @store_options
@@ -38,6 +50,8 @@ def command(
     against: str | None,
     max_size: str | None,
     output_format: str,
+    output: Path | None,
+    color_by: str,
     everything: bool,
     stores: Callable[..., StoreOptions],
 ) -> int:
@@ -49,25 +63,67 @@ def command(
     from runtimeimg.check.size import sizes
     from runtimeimg.cli.looking import looked_into
     from runtimeimg.cli.memory import few_arenas
-    from runtimeimg.text import json_escaped, printable
+    from runtimeimg.text import printable
 
     few_arenas()
+    _refuse(against, output_format, output)
     limit = bytes_of(max_size) if max_size is not None else None
     options, cache = stores(), Cache.open(cache_dir())
     with looked_into(target, options, cache) as looked:
         found = sizes(looked.facts)
         changed = _changed(against, looked, options, cache) if against is not None else None
+        drawn = _drawn(looked.facts, output_format, color_by) if output_format in _DRAWN else None
     over = limit is not None and found.total > limit
-    if output_format == "json":
-        data = {**found.to_json(), "changed": None if changed is None else [_described(item) for item in changed]}
-        click.echo(json_escaped(json.dumps({**data, "overBudget": over}, indent=2, ensure_ascii=False)))
+    if drawn is not None:
+        text = drawn
+    elif output_format == "json":
+        text = _json(found, changed, over=over)
     else:
         rows = None if everything else _ROWS
-        for line in (_markdown if output_format == "markdown" else _table)(found, changed, rows):
-            click.echo(printable(line))
+        lines = (_markdown if output_format == "markdown" else _table)(found, changed, rows)
+        text = "".join(f"{printable(line)}\n" for line in lines)
+    _out(text, output)
     if over and limit is not None:
         click.echo(f"runtimeimg: {found.total:,} bytes are more than the budget of {limit:,}", err=True)
     return OVER if over else 0
+
+
+def _refuse(against: str | None, output_format: str, output: Path | None) -> None:
+    """Raise UsageError for what cannot be done, before anything is composed."""
+    from runtimeimg.errors import UsageError
+    from runtimeimg.stores.files import require_folder
+
+    if against is not None and output_format in _DRAWN:
+        raise UsageError(
+            f"differences are not drawn: --against does not go with --format {output_format}",
+            hint="use table, json or markdown",
+        )
+    if output is not None:
+        require_folder(output, f"'{output}'")
+
+
+def _drawn(facts: Facts, output_format: str, color_by: str) -> str:
+    from runtimeimg.check.treemap import treemap
+    from runtimeimg.check.treemapdrawing import page, svg
+
+    drawn = treemap(facts)
+    return svg(drawn, color_by) if output_format == "svg" else page(drawn)
+
+
+def _json(found: Sizes, changed: Sequence[Changed] | None, *, over: bool) -> str:
+    from runtimeimg.text import json_escaped
+
+    data = {**found.to_json(), "changed": None if changed is None else [_described(item) for item in changed]}
+    return json_escaped(json.dumps({**data, "overBudget": over}, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _out(text: str, output: Path | None) -> None:
+    from runtimeimg.stores.files import write_atomically
+
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(output, text.encode())
 
 
 def bytes_of(text: str) -> int:
