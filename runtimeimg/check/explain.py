@@ -11,6 +11,7 @@ from runtimeimg.check.commands import Programs, commands, follow
 from runtimeimg.check.facts import Facts
 from runtimeimg.check.libraries import Loaders
 from runtimeimg.check.packages import Owners, Package
+from runtimeimg.check.sources import Sources
 from runtimeimg.compose.view import File, View
 from runtimeimg.errors import NotFoundError
 from runtimeimg.image.layertar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
@@ -80,7 +81,7 @@ def explain(facts: Facts, path: str, copies: Sequence[Copy] = (), builder: str |
     if file is None:
         raise NotFoundError(f"'{path}' is not in image '{image.name}'", hint=_near(facts.view, path))
     number = file.layer
-    copy, source = _copied(facts, file, copies, builder) if number >= (facts.base_layers or 0) else (None, None)
+    copy, source = Sources(facts, copies, builder).of(file.path) if number >= (facts.base_layers or 0) else (None, None)
     package = Owners(facts.builder).of(source) if source is not None and facts.builder is not None else None
     return Explanation(
         file=file,
@@ -112,57 +113,6 @@ def _created_by(facts: Facts, number: int) -> str:
     made = [step for step in facts.view.image.config.history if not step.get("empty_layer")]
     said = made[number].get("created_by") if 0 <= number < len(made) else None
     return said if isinstance(said, str) else ""
-
-
-def _copied(facts: Facts, file: File, copies: Sequence[Copy], builder: str | None) -> tuple[Copy | None, str | None]:
-    """Return the last copy that has put something at a path, and where in its image that is; of others None."""
-    for copy in reversed(copies):
-        if facts.builder is None or str(copy.image) != builder:
-            there = facts.view.find(copy.destination)
-            if there is not None and _below(file.path, there.path) is not None:
-                return copy, None
-            continue
-        for source in _sources(facts, facts.builder, copy, file):
-            return copy, source
-    if not copies and facts.builder is not None and facts.builder.find(file.path, follow=False) is not None:
-        return None, file.path
-    return None, None
-
-
-def _sources(facts: Facts, builder: View, copy: Copy, file: File) -> Iterator[str]:
-    """Yield the paths of the builder image that a copy has put at a file's place."""
-    for top in builder.matching(copy.source):
-        into = copy.destination
-        if not top.is_folder and (into.endswith("/") or _is_folder(facts, into)):
-            into = posixpath.join(into, posixpath.basename(copy.source))
-        rest = _below(file.path, _placed(facts, into, whole=top.is_folder))
-        if rest is None:
-            continue
-        source = posixpath.join(top.path, rest) if rest else top.path
-        if builder.find(source, follow=False) is not None:
-            yield source
-
-
-def _placed(facts: Facts, path: str, *, whole: bool) -> str:
-    """Return a destination without symlinks on its way; of a folder the last part is followed as well."""
-    there = facts.view.find(path) if whole else None
-    if there is not None:
-        return there.path
-    folder, name = posixpath.split(path.rstrip("/"))
-    parent = facts.view.find(folder or "/")
-    return posixpath.join(parent.path if parent is not None else folder, name)
-
-
-def _is_folder(facts: Facts, path: str) -> bool:
-    return facts.view.folder(path) is not None
-
-
-def _below(path: str, top: str) -> str | None:
-    """Return a path as it goes on behind `top`, empty for that itself, None for one that is elsewhere."""
-    if path == top:
-        return ""
-    start = top.rstrip("/") + "/"
-    return path[len(start) :] if path.startswith(start) else None
 
 
 def _loaded_by(facts: Facts, file: File) -> Iterator[str]:

@@ -97,6 +97,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Say whether the image will start; with error nothing is written when it will not.",
 )
+@click.option("--sbom", type=click.Choice(["cyclonedx", "spdx"]), help="Attach a bill of materials to what is written.")
 @store_options
 @partial(choosing_stores, single=False)  # a base may have variants where the builder image has none
 def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progress: str, **options: Any) -> None:
@@ -106,6 +107,7 @@ def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progres
     """
     from runtimeimg.build import build_all, choose_builder
     from runtimeimg.cache import Cache
+    from runtimeimg.cli.boms import both, collected
     from runtimeimg.cli.checking import checker
     from runtimeimg.cli.destinations import destinations_of
     from runtimeimg.cli.memory import few_arenas
@@ -116,6 +118,7 @@ def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progres
     progress = "quiet" if options["quiet"] else progress
     facts = _facts(options)
     cache = None if options["no_cache"] else Cache.open(cache_dir())
+    bom = collected(options["sbom"], cache)
     made = [read_plan(path, facts, keep=not options["no_cache"]) for path in _spec_paths(specs, options)]
     pieces = pieces_of(made, facts, options["variants"], cache)
     with display("quiet" if options["dry_run"] else progress) as shown:
@@ -136,8 +139,10 @@ def command(specs: tuple[str, ...], stores: Callable[..., StoreOptions], progres
             destinations,
             graph_format=options["graph_format"],
             indexed=len(pieces) > 1 or (bool(pieces[0].name) and not options["variants"]),
-            look=checker(options["check"], cache),
+            look=both(checker(options["check"], cache), *((bom.look,) if bom is not None else ())),
         )
+        if bom is not None:
+            bom.attach(built, destinations, reached)
     _report(built, parts[0].request, options, quiet=progress in {"quiet", "rawjson"})
 
 

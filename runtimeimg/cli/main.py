@@ -35,6 +35,7 @@ COMMANDS = {
     "ps": ("ps", "List runs."),
     "render": ("render", "Write the Dockerfile.runtime of a spec."),
     "run": ("run", "Run an image from what is stamped into it."),
+    "sbom": ("sbom", "List the packages that an image's files came with."),
     "schema": ("schema", "Print the JSON Schema of the spec."),
     "size": ("size", "Say what the bytes of an image are, and what has changed."),
     "stamp": ("stamp", "Stamp an image that something else built."),

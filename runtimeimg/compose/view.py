@@ -128,10 +128,15 @@ class View:
 
     def matching(self, pattern: str) -> list[File]:
         """Return what the source of a copy names, see find.py; nothing where there is nothing."""
+        return [file for _, file in self.matching_names(pattern)]
+
+    def matching_names(self, pattern: str) -> list[tuple[str, File]]:
+        """Return what `matching` does, each with the name that a copy gives it."""
         try:
-            return [File(path="/" + os.fsdecode(item.path), node=item.node) for item in find(self._tree, pattern)]
+            found = find(self._tree, pattern)
         except (NotFoundError, InvalidDocumentError):
             return []
+        return [(os.fsdecode(item.name), File(path="/" + os.fsdecode(item.path), node=item.node)) for item in found]
 
     def names(self, folder: File) -> Iterator[File]:
         """Yield what is right in a folder, by name."""
