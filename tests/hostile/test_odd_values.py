@@ -87,7 +87,7 @@ def manifest_of(config: bytes) -> dict[str, Any]:
             "mediaType": kind.format("config.v1"),
             "digest": digest(config),
             "size": len(config),
-            "data": "e30=",
+            "data": base64.b64encode(config).decode(),
         },
         "layers": [{**layer, "annotations": {"a": "b"}, "urls": ["http://x"]}],
         "annotations": {"a": "b"},
