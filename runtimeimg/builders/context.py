@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtimeimg.errors import NotFoundError, RuntimeimgError, UsageError
+from runtimeimg.image.kinds import kind_of
 from runtimeimg.image.layertar import DIRECTORY, FILE, SYMLINK
 from runtimeimg.render import ContextPath
 from runtimeimg.spec import patterns
-from runtimeimg.stores.directory import ODD_KINDS, Directory, kind_of
+from runtimeimg.stores.directory import ODD_KINDS, Directory
 
 DOCKERFILE = "Dockerfile.runtime"
 _BLOCK = 512

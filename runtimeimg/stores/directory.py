@@ -16,25 +16,15 @@ from itertools import chain
 from pathlib import Path
 
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, RuntimeimgError
-from runtimeimg.image.layertar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry
+from runtimeimg.image.kinds import SOCKET, kind_of
+from runtimeimg.image.layertar import BLOCK_DEVICE, CHARACTER, FIFO, FILE, HARDLINK, SYMLINK, Entry
 
-SOCKET = "s"
-"""Kind beside those of layertar."""
 ODD_KINDS = {CHARACTER: "a device", BLOCK_DEVICE: "a device", FIFO: "a pipe", SOCKET: "a socket"}
 """What no image takes out of a folder, and what it is called."""
 
 _CHUNK = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARACTER,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-    stat.S_IFSOCK: SOCKET,
-}
 
 
 class Directory:
@@ -151,11 +141,6 @@ class Directory:
         device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind in "cb" else (0, 0)
         mtime = status.st_mtime_ns // 1_000_000_000
         yield Entry(path, kind, stat.S_IMODE(status.st_mode), 0, 0, size, mtime, target, device)
-
-
-def kind_of(status: os.stat_result) -> str:
-    """Return one of the kinds of layertar, or SOCKET."""
-    return _KINDS.get(stat.S_IFMT(status.st_mode), SOCKET)
 
 
 class _Opened:

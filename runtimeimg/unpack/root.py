@@ -13,22 +13,12 @@ from typing import Self
 
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.hostfile import system_error
-from runtimeimg.image.layertar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK
+from runtimeimg.image.kinds import kind_of
+from runtimeimg.image.layertar import SYMLINK
 from runtimeimg.image.tarheader import shown
 from runtimeimg.unpack.walk import MAX_LINKS, TooManyLinksError, Walk
 
-SOCKET = "s"
-"""Kind of a socket, which no layer holds."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_KINDS = {
-    stat.S_IFREG: FILE,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARACTER,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-    stat.S_IFSOCK: SOCKET,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +121,7 @@ class Root:
 
 def _found(walk: Walk) -> Found:
     status = os.fstat(walk.fd)
-    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    kind = kind_of(status)
     return Found(
         path=walk.path,
         kind=kind,

@@ -153,3 +153,7 @@ def library(soname: str | None = None, *needed: str, **more: object) -> bytes:
 def static() -> bytes:
     """Return a program without a loader."""
     return Object(static=True).build()
+
+
+LOADER = static() + b"\0/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0"
+"""What says of itself which folders it looks into, as glibc's loader does."""

@@ -1,8 +1,10 @@
 """The samples, and packages of PyPI, npm and Debian: nothing is said of what starts, and what is left out is."""
 
+import io
 import json
 import subprocess
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,7 @@ DIRECTORIES = [
 pytestmark = [pytest.mark.engine, pytest.mark.registry]
 
 
-def run(*words: str, spec: Mapping[str, Any] | None = None) -> tuple[int, str, str]:
+def run(*words: object, spec: Mapping[str, Any] | None = None) -> tuple[int, str, str]:
     text = json.dumps(spec) if spec is not None else None
     done = CliRunner().invoke(
         cli, [str(word) for word in words], input=text, standalone_mode=False, catch_exceptions=False
@@ -52,8 +54,10 @@ def start(engine: docker.APIClient) -> Iterator[Callable[..., tuple[int, str]]]:
     """Build a spec into the Engine and run its image for as long as it runs by itself, a few seconds at most."""
     name = f"runtimeimg-test-ecosystem/{uuid.uuid4().hex[:8]}:1"
 
-    def started(spec: Mapping[str, Any], *words: str) -> tuple[int, str]:
-        code, _, err = run("build", "-", "--builder", "native", "-t", name, "--load", "--check", "off", spec=spec)
+    def started(spec: Mapping[str, Any] | Path, *words: str) -> tuple[int, str]:
+        options = ("--builder", "native", "-t", name, "--load", "--check", "off")
+        file, told = (str(spec), None) if isinstance(spec, Path) else ("-", spec)
+        code, _, err = run("build", file, *options, spec=told)
         assert code == 0, err
         ran = subprocess.run(
             ["docker", "run", "--rm", "--name", name.replace("/", "-").replace(":", "-"), name, *words],
@@ -196,3 +200,43 @@ def _beside(builder: str, program: Program) -> list[str]:
     (top,) = (item for item in program.directories if program.lost.startswith(item))
     command = ["docker", "run", "--rm", "-e", f"top={top}", "-e", f"at={program.lost}", local, "sh", "-c", SIBLINGS]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_packages_for_another_python(builder: str, start: Callable[..., tuple[int, str]]) -> None:
+    """The folder of the packages says which version they are for, and Python looks into its own alone."""
+    whole = PROGRAMS["wheel-with-libraries"].spec(builder, ["/app/venv", "/app/db.py"])
+    site = "/app/venv/lib/python3.11/site-packages"
+    moved = PROGRAMS["wheel-with-libraries"].spec(
+        builder, ["/app/venv/bin", "/app/venv/pyvenv.cfg", f"{site}:{site.replace('3.11', '3.12')}", "/app/db.py"]
+    )
+    assert run("check", "-", spec=whole)[0] == 0
+    code, out, _ = run("check", "-", "--format", "json", spec=moved)
+    assert code == 10
+    assert {item["rule"] for item in json.loads(out)["findings"]} == {"RUN-002", "START-007"}
+    code, said = start(moved)
+    assert (code, "No module named 'psycopg2'" in said) == (1, True)
+
+
+def test_classes_for_a_newer_java(samples: Path, tmp_path: Path, start: Callable[..., tuple[int, str]]) -> None:
+    """The same archive, but that its classes say that they are for Java 21."""
+    spec = json.loads(json.dumps(SPECS["petclinic"]))
+    jar = subprocess.run(
+        ["docker", "run", "--rm", "runtimeimg-samples/petclinic-build:1", "cat", "/workspace/source/dist/petclinic.jar"],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    newer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(jar)) as old, zipfile.ZipFile(newer, "w") as new:
+        for item in old.infolist():
+            data = old.read(item)
+            if item.filename.endswith(".class") and data[:4] == b"\xca\xfe\xba\xbe":
+                data = data[:6] + (44 + 21).to_bytes(2, "big") + data[8:]
+            new.writestr(item, data)
+    (tmp_path / "petclinic.jar").write_bytes(newer.getvalue())
+    spec["spec"]["runtime"]["directories"].append("$(workspace)/petclinic.jar:/app/petclinic.jar")
+    (tmp_path / "build.yaml").write_text(json.dumps(spec))
+    code, out, _ = run("check", tmp_path / "build.yaml", "--format", "json")
+    assert code == 10
+    (found,) = [item for item in json.loads(out)["findings"] if item["severity"] == "error"]
+    assert (found["rule"], "for Java 21, the image's is 17" in found["message"]) == ("RUN-002", True)
+    code, said = start(tmp_path / "build.yaml")
+    assert (code, "UnsupportedClassVersionError" in said) == (1, True)

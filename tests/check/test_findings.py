@@ -17,7 +17,7 @@ from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_one
 from tests.check.images import Files, Put, found, ids, image
-from tests.check.objects import MUSL, Object, library, program, static
+from tests.check.objects import GLIBC, LOADER, MUSL, Object, library, program, static
 from tests.stores.made import write
 
 DEBIAN = "debian:bookworm-slim"
@@ -368,3 +368,36 @@ def test_the_fix_names_what_the_builder_image_has(debian: Image) -> None:
     )
     (said,) = found(image(app, base=debian, Entrypoint=["/app/run"]), base=debian, builder=builder)
     assert said.fix == "add to spec.runtime.directories: '/lib/x86_64-linux-gnu/libmine.so.1'"
+
+
+def test_native_modules_of_node_for_another_version() -> None:
+    """Told by the symbol that Node looks for; modules of Node-API, which are for all versions, have another."""
+    node = {
+        "/usr/bin/node": run(program("libnode.so.108")),
+        f"{LIB}/libnode.so.108": run(library("libnode.so.108")),
+        GLIBC: run(LOADER),
+        "/app/main.js": b"",
+    }
+    module = "/app/node_modules/m/build/m.node"
+    for symbol, expected in ((b"v115", ["RUN-002"]), (b"v108", []), (b"v0", [])):
+        data = library(None) + b"\0node_register_module_" + symbol + b"\0"
+        made = image({**node, module: Put(data=data)}, Entrypoint=["/usr/bin/node", "/app/main.js"])
+        assert ids(found(made)) == expected, symbol
+
+
+def test_native_modules_of_python_for_another_version() -> None:
+    python = {
+        "/usr/bin/python3.11": run(program()),
+        GLIBC: run(LOADER),
+        "/usr/lib/python3.11/encodings/__init__.py": b"",
+        "/usr/lib/python3.11/site-packages/m/__init__.py": b"",
+    }
+    start = {"Entrypoint": ["/usr/bin/python3.11", "-m", "m"]}
+    for names, expected in (
+        (["m/a.cpython-312-x86_64-linux-gnu.so"], ["RUN-002"]),
+        (["m/a.cpython-312-x86_64-linux-gnu.so", "m/a.cpython-311-x86_64-linux-gnu.so"], []),
+        (["m/a.cpython-312-x86_64-linux-gnu.so", "m/a.abi3.so"], []),
+        (["m/a.abi3.so"], []),
+    ):
+        files = {f"/usr/lib/python3.11/site-packages/{name}": Put(data=library()) for name in names}
+        assert ids(found(image({**python, **files}, **start))) == expected, names

@@ -24,7 +24,7 @@ from runtimeimg.plan import BuildPlan, Facts, resolve
 from runtimeimg.spec import load_spec_text
 from runtimeimg.stores import StoreOptions, open_one
 from tests.check.images import Files, Put, image
-from tests.check.objects import GLIBC, MUSL, library, program, static
+from tests.check.objects import GLIBC, LOADER, MUSL, library, program, static
 from tests.stores import made
 from tests.stores.made import write
 
@@ -61,10 +61,6 @@ def included(asked: BuildPlan, builder: Image, base: Image | None = None) -> lis
     assert all((copy.image, copy.chown, copy.origin) == (asked.builder, None, "spec.runtime.include") for copy in added)
     assert found.include == ()
     return [copy.destination for copy in added]
-
-
-LOADER = static() + b"\0/lib/x86_64-linux-gnu/\0/usr/lib/x86_64-linux-gnu/\0/lib/\0/usr/lib/\0"
-"""What says of itself which folders it looks into, as glibc's loader does."""
 
 
 def system(**more: bytes | str | Put) -> Files:
