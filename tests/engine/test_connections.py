@@ -83,7 +83,8 @@ def secure(keys: Path) -> Iterator[Secure]:
 
 
 def command(python: str, *argv: str | Path, environ: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(ROOT), **environ}
+    own = {"HOME": str(cwd), "RUNTIMEIMG_STATE": str(cwd / "state"), "PYTHONPATH": str(ROOT)}
+    env = {"PATH": os.environ["PATH"], **own, **environ}
     return subprocess.run(
         [python, "-m", "runtimeimg", *argv], env=env, cwd=cwd, capture_output=True, text=True, check=False
     )
