@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from runtimeimg.account import Account
@@ -11,9 +12,16 @@ from runtimeimg.cache import Cache, work_folder
 from runtimeimg.check.facts import Facts
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.view import View
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, RemoteError, TransientError, UnavailableError
+from runtimeimg.errors import (
+    InvalidDocumentError,
+    NotFoundError,
+    RemoteError,
+    TransientError,
+    UnavailableError,
+    UsageError,
+)
 from runtimeimg.image import Image
-from runtimeimg.oci import Digest, Location
+from runtimeimg.oci import Digest, Location, Reference
 from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
 from runtimeimg.stores import StoreOptions, open_one
 
@@ -45,17 +53,20 @@ def _shared(image: Image, base: Image) -> int | None:
 
 
 def base_of(image: Image, options: StoreOptions) -> Image | None:
-    """Return the base that an image names and that is still there (annotations.md, `...image.base.name`)."""
+    """Return the base that an image names and that is still there (annotations.md, `...image.base.name`).
+
+    What an image says is a name of an image, and never a file of this machine. It is asked for once.
+    """
     said = {**image.config.labels, **image.annotations}
     name, digest = said.get(BASE_NAME), said.get(BASE_DIGEST)
     if not name:
         return None
-    with contextlib.suppress(InvalidDocumentError, NotFoundError, RemoteError, TransientError, UnavailableError):
-        location = Location.parse(name)
-        if digest is not None and location.reference is not None:
-            import dataclasses
-
-            reference = dataclasses.replace(location.reference, digest=Digest.parse(digest))
-            location = dataclasses.replace(location, reference=reference)
-        return open_one(location, image.platform, options)
+    with contextlib.suppress(
+        InvalidDocumentError, NotFoundError, RemoteError, TransientError, UnavailableError, UsageError
+    ):
+        once = replace(options, attempts=1, retry_time=0.0)
+        reference = Reference.parse(name)
+        if digest is not None:
+            reference = replace(reference, digest=Digest.parse(digest))
+        return open_one(Location(transport=None, reference=reference), image.platform, once)
     return None

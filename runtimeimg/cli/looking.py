@@ -124,8 +124,9 @@ def opened_one(part: Part, location: Location | None, image: Image) -> Image | N
 
     if location is None or location.transport == "dir":
         return None
+    once = dataclasses.replace(part.request.stores, attempts=1, retry_time=0.0)
     try:
-        return open_one(location, image.platform, part.request.stores, exact=False)
+        return open_one(location, image.platform, once, exact=False)
     except (NotFoundError, RemoteError, TransientError, UnavailableError):
         return None
 

@@ -177,3 +177,14 @@ def test_what_has_no_fix_is_left(spec: Any, tmp_path: Path) -> None:
     assert (code, "nowhere.so" in out, path.read_text() == before) == (10, True, True)
     with pytest.raises(UsageError, match="--fix changes the spec in a file"):
         run("check", f"oci:{tmp_path}/builder", "--fix", "print")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["oci:{0}/base", "dir:{0}", "docker-archive:{0}/x", "Not A Name", "127.0.0.1:1/none:1", "x@sha256:1", "a" * 5000],
+)
+def test_the_base_that_an_image_names_is_an_image_or_none(spec: Any, tmp_path: Path, name: str) -> None:
+    """Whatever the label says: it opens no file of this machine, and what is not there is done without."""
+    labels = {"org.opencontainers.image.base.name": name.format(tmp_path)}
+    write(f"oci:{tmp_path}/image", image({"/app/run": Put(data=static())}, Entrypoint=["/app/run"], Labels=labels))
+    assert run("check", f"oci:{tmp_path}/image") == (0, "nothing found\n", "")
