@@ -15,18 +15,15 @@ from dataclasses import replace
 
 from runtimeimg.check.javascript import externalized
 from runtimeimg.check.libraries import LIBC_FAMILY
-from runtimeimg.check.loader.glibc import Glibc
-from runtimeimg.check.loader.musl import Musl
+from runtimeimg.check.loader.making import is_for_other_libc, loader_at
 from runtimeimg.check.loader.objects import Loaded, Objects
 from runtimeimg.check.loader.walk import Loader, closure
 from runtimeimg.compose.view import File, View
-from runtimeimg.elfdynamic import Dynamic
 from runtimeimg.errors import NotFoundError
 from runtimeimg.plan import BuildPlan, Copy
 
 ORIGIN = "spec.runtime.include"
 _PYTHON = re.compile(r"python3\.([0-9]+)\Z")
-_MUSL = re.compile(r"/ld-musl-[A-Za-z0-9_.-]+\.so\.1\Z")
 _PRESETS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "ca-certificates": (
         ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"),
@@ -132,7 +129,7 @@ class _Closure:
         for file, dynamic in programs:
             interpreter = dynamic.interpreter or usual
             loader = self._loader(interpreter) if dynamic.loads and interpreter is not None else None
-            if loader is None or interpreter is None or _other_libc(loader, dynamic):
+            if loader is None or interpreter is None or is_for_other_libc(loader, dynamic):
                 continue
             foreign = not _has(self._base, interpreter)
             if foreign and dynamic.interpreter is not None:
@@ -161,7 +158,7 @@ class _Closure:
 
     def _loader(self, path: str) -> Loader | None:
         if path not in self._loaders:
-            self._loaders[path] = _made(self._builder, self._objects, path)
+            self._loaders[path] = loader_at(self._objects, path, env=self._builder.image.config.env)
         return self._loaders[path]
 
     def _later(self, loader: Loader, objects: Sequence[Loaded]) -> Iterator[Loaded]:
@@ -186,7 +183,7 @@ class _Closure:
         if self._base is None or self._base_objects is None or foreign:
             return True
         if interpreter not in self._of_base:
-            self._of_base[interpreter] = _made(self._base, self._base_objects, interpreter)
+            self._of_base[interpreter] = loader_at(self._base_objects, interpreter, env=self._base.image.config.env)
         loader = self._of_base[interpreter]
         plain = replace(item, dynamic=replace(item.dynamic, rpath=None, runpath=None))
         return loader is None or isinstance(loader.find(item.name, plain, plain), str)
@@ -209,15 +206,3 @@ class _Closure:
             for there in filter(None, led):
                 if not there.path.startswith(f"{prefix}/") and not self._is_copied(there.path):
                     yield there.path
-
-
-def _made(view: View, objects: Objects, path: str) -> Loader | None:
-    file = view.file(path)
-    if file is None:
-        return None
-    env = view.image.config.env
-    return Musl(objects, file, path, env=env) if _MUSL.search(path) else Glibc(objects, file, env=env)
-
-
-def _other_libc(loader: Loader, dynamic: Dynamic) -> bool:
-    return isinstance(loader, Glibc) and any(name.startswith("libc.musl-") for name in dynamic.needed)

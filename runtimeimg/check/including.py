@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from runtimeimg import __version__
 from runtimeimg.cache import Cache, work_folder
 from runtimeimg.check.include import ORIGIN, resolved
+from runtimeimg.check.kept import contents
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.view import View
 from runtimeimg.errors import UsageError
@@ -60,7 +61,7 @@ def _opened(
 
 
 def _key(plan: BuildPlan, builder: Image, base: Image | None) -> str:
-    images = [image and [image.config.digest, [layer.diff_id for layer in image.layers]] for image in (builder, base)]
+    images = [contents(builder), contents(base)]
     copies = [asdict(copy) for copy in plan.copies]
     data = [_FORMAT, __version__, plan.include, images, copies]
     return hashlib.sha256(json.dumps(data, default=str).encode()).hexdigest()

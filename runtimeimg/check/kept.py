@@ -18,16 +18,13 @@ _FORMAT = 1
 
 def key_of(image: Image, base: Image | None, builder: Image | None, name: str) -> str:
     """Return the key: config and layers of the image, base and builder image, the name in messages, the release."""
-    data = [
-        _FORMAT,
-        __version__,
-        name,
-        *(
-            [item.config.digest, [layer.diff_id for layer in item.layers]] if item else None
-            for item in (image, base, builder)
-        ),
-    ]
+    data = [_FORMAT, __version__, name, *map(contents, (image, base, builder))]
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()
+
+
+def contents(image: Image | None) -> list[object] | None:
+    """Return what an image is by its contents, wherever it is kept: its config and its layers; None for none."""
+    return [image.config.digest, [layer.diff_id for layer in image.layers]] if image is not None else None
 
 
 def find(cache: Cache | None, key: str) -> tuple[Finding, ...] | None:

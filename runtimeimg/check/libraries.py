@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from runtimeimg.check import rules
 from runtimeimg.check.facts import Facts, Findings, copied
 from runtimeimg.check.loader.glibc import Glibc
-from runtimeimg.check.loader.musl import Musl
+from runtimeimg.check.loader.making import is_for_other_libc, is_musl, loader_at
 from runtimeimg.check.loader.objects import Closure, Loaded, Missing, fits
 from runtimeimg.check.loader.walk import Loader, closure
 from runtimeimg.compose.view import File
@@ -22,7 +22,6 @@ LIBC_FAMILY = re.compile(
     r"nss_[a-z]+|thread_db|c_malloc_debug))(?:-[0-9.]+)?\.so(?:\.[0-9]+)?\Z"
 )
 """Names of the libraries that belong to libc, and of its loader."""
-_MUSL = re.compile(r"/ld-musl-[A-Za-z0-9_.-]+\.so\.1\Z")
 _MULTIARCH = ("-linux-gnu", "-linux-gnueabihf", "-linux-musl")
 _LISTED = 5
 
@@ -38,15 +37,9 @@ class Loaders:
     def named(self, path: str) -> Loader | None:
         """Return the loader at a path, None where there is none."""
         if path not in self._known:
-            file = self.facts.view.file(path)
-            self._known[path] = None if file is None else self._made(path, file)
+            facts = self.facts
+            self._known[path] = loader_at(facts.objects, path, env=facts.env, cwd=facts.cwd, levels=facts.levels)
         return self._known[path]
-
-    def _made(self, path: str, file: File) -> Loader:
-        facts = self.facts
-        if _MUSL.search(path):
-            return Musl(facts.objects, file, path, env=facts.env, cwd=facts.cwd)
-        return Glibc(facts.objects, file, env=facts.env, cwd=facts.cwd, levels=facts.levels)
 
     def of(self, program: File) -> Closure | None:
         """Return what is loaded for a program; None for one that is static, or whose loader is not there."""
@@ -93,8 +86,8 @@ def later(facts: Facts, loaders: Loaders, process: Closure, modules: Iterable[Fi
         dynamic = facts.objects.of(file)
         if dynamic is None or not dynamic.loads or not fits(dynamic, program.dynamic):
             continue
-        if isinstance(loader, Glibc) and any(name.startswith("libc.musl-") for name in dynamic.needed):
-            continue  # packages bring a module for each libc, and load that of theirs
+        if is_for_other_libc(loader, dynamic):
+            continue
         for missing in closure(loader, file, process.objects).missing:
             wanting.setdefault(missing.name, []).append(missing)
     for name, several in wanting.items():
@@ -119,7 +112,7 @@ def _machine(facts: Facts, file: File, dynamic: Dynamic) -> str | None:
 
 
 def _no_loader(facts: Facts, file: File, wanted: str) -> Finding:
-    musl = bool(_MUSL.search(wanted))
+    musl = is_musl(wanted)
     others = [path for path in ("/lib/ld-musl-x86_64.so.1", "/lib/ld-musl-aarch64.so.1") if facts.view.file(path)]
     if musl:
         why = "it was made for musl (Alpine), the image has none"
