@@ -16,7 +16,7 @@ RANKS = {
     4: ("planned", "render", "selection", "stamp", "strategy", "stores"),
     5: ("compose", "detect", "unpack"),
     6: ("builders", "bundle", "check", "run"),
-    7: ("build", "compat", "export", "provenance", "runtime"),
+    7: ("build", "compat", "configgraph", "export", "provenance", "runtime"),
     8: ("step",),
     9: ("cli",),
     10: ("__main__",),
