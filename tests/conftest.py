@@ -19,7 +19,20 @@ from hypothesis import HealthCheck, settings
 REGISTRY = "127.0.0.1:5000"
 REFERENCE = Path(os.environ.get("RUNTIMEIMG_REFERENCE") or Path(__file__).parents[2] / "shared" / "reference")
 SAMPLES = Path(__file__).parents[1] / "samples"
-PROGRAMS = ("buildah", "skopeo", "umoci", "runc", "crun", "openssl", "sshd", "ssh", "shellcheck", "groff", "chromium")
+PROGRAMS = (
+    "buildah",
+    "skopeo",
+    "umoci",
+    "runc",
+    "crun",
+    "ctr",
+    "openssl",
+    "sshd",
+    "ssh",
+    "shellcheck",
+    "groff",
+    "chromium",
+)
 
 # "ci" gives the same examples in every run; "thorough" is for a long run by hand. A test that wants more than
 # the profile gives says max_examples=max(2000, settings.default.max_examples).

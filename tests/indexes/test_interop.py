@@ -130,6 +130,80 @@ def test_umoci_reads_ours(ours: str, base: str, tool: Tool, tmp_path: Path) -> N
     assert "ambiguous" in several.stderr
 
 
+WRITTEN = """
+apiVersion: runtimeimg.dev/v1
+kind: Build
+spec:
+  output: {image: "NAME"}
+  runtime:
+    base: {image: "BASE"}
+    env: {MODE: plain}
+    directories: ["$(workspace)/app:/app"]
+    annotations: {org.example.team: web}
+    entrypoint: [/app/run]
+  variants:
+    - name: plain
+    - name: gpu
+      annotations: {com.example.gpu: a100}
+      runtime: {env: {MODE: gpu}}
+    - name: fast
+      platform: linux/amd64/v3
+"""
+
+
+@pytest.fixture(scope="module", params=["built", "built of several", "edited"])
+def written(request: pytest.FixtureRequest, base: str, ours: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An index of each other way that we write one."""
+    name = base.replace("images", f"{request.param.replace(' ', '-')}:1")
+    if request.param == "edited":
+        done("index", "remove", ours, "4", "-o", name)
+        done("index", "annotate", name, "--entry", "2", "com.example.more=yes", "--remove", "com.example.gpu")
+        done("index", "add", name, "--at", "1", "--image", f"{base}:win,annotation=com.example.new=yes")
+        return name
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "app").mkdir()
+    (folder / "app" / "run").write_text("run")
+    text = WRITTEN.replace("NAME", name).replace("BASE", f"docker://{base}:plain")
+    (folder / "one.yaml").write_text(text)
+    (folder / "two.yaml").write_text(text.partition("  variants")[0].replace("plain}", "other}"))
+    specs = [folder / "one.yaml", *([folder / "two.yaml"] if "several" in request.param else [])]
+    more = () if "several" in request.param else ("--sbom", "cyclonedx")
+    options = ("--builder", "native", "--platform", "linux/amd64", "--no-cache", "-q", *more)
+    done("build", *specs, *options, "-t", name, "--push")
+    return name
+
+
+@pytest.mark.skopeo
+@pytest.mark.buildah
+@pytest.mark.umoci
+@pytest.mark.engine
+@pytest.mark.reference
+def test_others_read_every_index_that_is_written(written: str, tool: Tool, tmp_path: Path, reference: Path) -> None:
+    """Nothing in it is for an unknown platform, and each of its images is taken apart by each of the programs."""
+    document = json.loads(done("index", "show", written, "--format", "raw"))
+    validate(reference, "image-index-schema.json", document)
+    listed = document["manifests"]
+    assert len(listed) >= 3
+    assert all(item["platform"]["os"] in {"linux", "windows"} for item in listed)
+    names = digests(written)
+    shown = json.loads(tool("docker", "manifest", "inspect", "--insecure", written))["manifests"]
+    assert [item["digest"] for item in shown] == names
+    raw = tool("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{written}")
+    assert json.loads(raw) == document
+    made_of = f"made-{written.rpartition('/')[2]}"
+    tool("buildah", "manifest", "create", "--all", "--tls-verify=false", made_of, f"docker://{written}")
+    assert [
+        item["digest"] for item in json.loads(tool("buildah", "manifest", "inspect", made_of))["manifests"]
+    ] == names
+    layout = tmp_path / "layout"
+    tool("skopeo", "copy", "--all", "--src-tls-verify=false", f"docker://{written}", f"oci:{layout}:all")
+    for number, digest in enumerate(names):
+        done("copy", f"docker://{written.rpartition(':')[0]}@{digest}", f"oci:{layout}:{number}")
+        history = json.loads(tool("umoci", "stat", "--image", f"{layout}:{number}", "--json"))["history"]
+        assert [item for item in history if item["layer"]], digest
+    assert set(tool("umoci", "ls", "--layout", layout).split()) == {"all", *map(str, range(len(names)))}
+
+
 @pytest.mark.engine
 @pytest.mark.skopeo
 @pytest.mark.buildah

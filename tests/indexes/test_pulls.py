@@ -202,6 +202,7 @@ address = "{socket}"
         daemon.wait(SECONDS)
 
 
+@pytest.mark.ctr
 @pytest.mark.mounts
 def test_containerd_unpacks_what_the_matrix_says(
     examples: list[Example], ctr: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path

@@ -1,8 +1,9 @@
-"""The choice wherever a command takes an image: copy, inspect, build, export and run."""
+"""The choice wherever a command takes an image."""
 
 import gzip
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import yaml
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Descriptor, Digest, ImageConfig, Index
 from runtimeimg.oci.mediatypes import OCI_LAYER
+from tests.compose.images import file, folder, symlink, tar, write_layout
 from tests.indexes.command import done, run
 from tests.selection.test_select import digests, variants
 from tests.stores import made
@@ -249,4 +251,64 @@ def test_run_starts_what_is_chosen(registry: str) -> None:
         image = name if options else f"docker://{name}"
         command = [sys.executable, "-m", "runtimeimg", "run", image, "--no-context", "-q", "--no-tty", *options]
         found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert (found.returncode, found.stdout) == (0, word), found.stderr
+
+
+def broken() -> ImageIndex:
+    """An index of an image that starts, and of one for a card whose program is not in it."""
+    index = words(("plain", {}), ("gpu", {"com.example.gpu": "a"}))
+    plain, gpu = (index.open_manifest(entry) for entry in index.index.manifests)
+    assert isinstance(plain, Image)
+    assert isinstance(gpu, Image)
+    bad = replace(gpu, config=gpu.config.with_config(Entrypoint=["/nowhere"]))
+    entry = replace(
+        bad.to_manifest().descriptor, annotations=index.index.manifests[1].annotations, platform=gpu.platform
+    )
+    children = {plain.to_manifest().digest: plain, entry.digest: bad}
+    both = Index.of([index.index.manifests[0], entry])
+    return ImageIndex(index=both, open_manifest=lambda item: children[item.digest], name="broken")
+
+
+@pytest.mark.parametrize("how", ["prefer", "require", "preferences", "host"])
+def test_what_looks_into_an_image_looks_into_the_one_that_is_chosen(how: str, tmp_path: Path) -> None:
+    where, index = f"oci:{tmp_path}/layout:1", broken()
+    made.write(where, index)
+    found = [index.open_manifest(entry) for entry in index.index.manifests]
+    configs = [image.config.digest for image in found if isinstance(image, Image)]
+    (tmp_path / "preferences.yaml").write_text("prefer: [{key: com.example.gpu, value: a}]")
+    (tmp_path / "host.yaml").write_text("platform: linux/amd64\nfacts: {card: a}")
+    (tmp_path / "mapping.yaml").write_text("rules: [{annotation: com.example.gpu, fact: card, weight: 1}]")
+    options: tuple[object, ...] = {
+        "prefer": ("--prefer", "com.example.gpu=a"),
+        "require": ("--require", "com.example.gpu=a"),
+        "preferences": ("--preferences", tmp_path / "preferences.yaml"),
+        "host": ("--host", tmp_path / "host.yaml", "--mapping", tmp_path / "mapping.yaml"),
+    }[how]
+    for asked, number in (((), 0), (options, 1)):
+        sizes = json.loads(done("size", where, "--format", "json", *asked))["files"]
+        assert sizes["bytes"] == Path("/bin/busybox").stat().st_size + len(("plain", "gpu")[number])
+        assert run("check", where, *asked).code == (0, 10)[number]
+        told = json.loads(done("sbom", where, *asked))["metadata"]["component"]
+        assert told["version"] == configs[number]
+        told = json.loads(done("explain", where, "/word", "--format", "json", *asked))
+        assert told["layer"]["digest"] == said(("plain", "gpu")[number]).layers[0].diff_id
+        done("bundle", "--config-only", where, tmp_path / f"bundle-{number}", *asked)
+        config = json.loads((tmp_path / f"bundle-{number}" / "config.json").read_text())
+        assert config["process"]["args"][0] == ("/bin/busybox", "/nowhere")[number]
+    for command in (("size",), ("check",), ("sbom",), ("explain", "/word"), ("bundle", tmp_path / "none")):
+        name, *more = command
+        assert run(name, where, *more, "--require", "com.example.gpu=c").code == 3, name
+
+
+@pytest.mark.runc
+def test_debug_opens_the_image_that_is_chosen(tmp_path: Path) -> None:
+    where = f"oci:{tmp_path}/layout:1"
+    made.write(where, WORDS)
+    shell = [folder("bin"), file("bin/busybox", Path("/bin/busybox").read_bytes(), 0o755), symlink("bin/sh", "busybox")]
+    write_layout(tmp_path / "shell", {"1": ([tar(shell)], {})})
+    for options, word in (((), "plain"), (("--prefer", "com.example.gpu"), "gpu")):
+        argv = ["debug", where, "--runtime", "runc", "--image", f"oci:{tmp_path}/shell:1", *options]
+        command = [sys.executable, "-m", "runtimeimg", *argv, "--", "busybox", "cat", "/word"]
+        env = {**os.environ, "RUNTIMEIMG_STATE": str(tmp_path / "state")}
+        found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
         assert (found.returncode, found.stdout) == (0, word), found.stderr
