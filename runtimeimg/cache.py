@@ -19,7 +19,7 @@ from pathlib import Path
 from runtimeimg import remains
 
 VERSION = "v1"
-KINDS = ("toc", "spans", "parts", "blob", "file", "result", "part", "layer", "packed", "plan", "elf", "check")
+KINDS = ("toc", "spans", "shared", "parts", "blob", "file", "result", "part", "layer", "packed", "plan", "elf", "check")
 """Tables of contents of layers, indexes by which parts of layers are read, where the layers' own tables have contents,
 layers, single files out of layers, what a
 build came to, which layer was made of what, the layers that were made, what an Engine's layers came to when they were

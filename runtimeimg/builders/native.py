@@ -15,7 +15,7 @@ from runtimeimg.compose import results
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
 from runtimeimg.compose.grouping import MODES, Mode
 from runtimeimg.compose.history import lines, moment
-from runtimeimg.compose.reading import Reader
+from runtimeimg.compose.reading import MistrustedError, Reader
 from runtimeimg.compose.sources import FolderSource, ImageSource, Source
 from runtimeimg.errors import UsageError
 from runtimeimg.hostfile import FULL, system_error
@@ -27,13 +27,14 @@ from runtimeimg.stamp import configure
 from runtimeimg.stores import open_one
 from runtimeimg.stores.missing import named
 
-OPTIONS = ("compression", "level", "layers", "link")
+SHARE = "share-index"
+OPTIONS = ("compression", "level", "layers", "link", SHARE)
 _OPENED_AT_ONCE = 4
 _FOREIGN = ("id", "parent", "container", "container_config")  # what old Engines say of the container they committed
 
 
 class NativeBuilder:
-    """Composes plans without `run`. Options: compression (gzip, zstd, none), level, layers, link."""
+    """Composes plans without `run`. Options: compression (gzip, zstd, none), level, layers, link, share-index."""
 
     name: ClassVar[str] = "native"
 
@@ -79,9 +80,25 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
     if base is not None:
         base.config.check()
         _refuse_triggers(base)
+    if cache is not None and shares_index(request):
+        composed, inputs = _composed_by_indexes(request, opened, cache, folder)
+    else:
+        composed, inputs = _layers(request, opened, cache, folder)
+    config = base.config if base is not None else _empty_config(request, opened)
+    return Image(
+        config=_finished(configure(config, request.plan).with_config(Image=None), base, composed, inputs),
+        layers=(*(base.layers if base is not None else ()), *(item.layer for item in composed)),
+        name=request.plan.name or "",
+    )
+
+
+def _layers(
+    request: BuildRequest, opened: Mapping[str, Image], cache: Cache | None, folder: Path
+) -> tuple[tuple[Composed, ...], Inputs]:
+    """Return the new layers, and what they were made of."""
     settings = _settings(request)
     with Reader(cache=cache, account=request.stores.account, folder=folder) as reader:
-        inputs, images = _inputs(request, opened, reader)
+        inputs = _inputs(request, opened, reader)
         key = results.key_of(inputs, settings) if cache else None
         composed = results.restore(cache, key, folder, len(lines(inputs.plan)) - 1) if cache and key else None
         if composed is None:
@@ -90,12 +107,36 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
                 results.keep(cache, key, composed)
         else:
             request.stores.account.add(cache_hits=1)
-    config = base.config if base is not None else _empty_config(request, images)
-    return Image(
-        config=_finished(configure(config, request.plan).with_config(Image=None), base, composed, inputs),
-        layers=(*(base.layers if base is not None else ()), *(item.layer for item in composed)),
-        name=request.plan.name or "",
-    )
+    return composed, inputs
+
+
+def shares_index(request: BuildRequest) -> bool:
+    """Tell whether indexes that others made are read, and ours kept where they find them."""
+    return _flag(request.options.get(SHARE, "false"), SHARE)
+
+
+def _composed_by_indexes(
+    request: BuildRequest, opened: Mapping[str, Image], cache: Cache, folder: Path
+) -> tuple[tuple[Composed, ...], Inputs]:
+    """Do as `_layers` by the indexes beside the images that copies read, and keep one where there is none."""
+    from runtimeimg.compose import shared
+
+    sources = {str(item): item for item in request.plan.images if str(item) in opened}
+    by_index = dict(opened)
+    for name, location in sources.items():
+        by_index[name] = shared.indexed(opened[name], location, cache, request.stores)
+    if request.plan.base is not None:
+        for name in sources:
+            base = str(request.plan.base)
+            by_index[base] = shared.known(by_index[base], opened[name], cache)
+    try:
+        found = _layers(request, by_index, cache, folder)
+    except MistrustedError as error:
+        request.stores.progress.line(f"note: {error.message}; all of it is read")
+        found = _layers(request, opened, cache, folder)
+    for name, location in sources.items():
+        shared.share(opened[name], location, cache, request.stores)
+    return found
 
 
 def _opened(request: BuildRequest) -> dict[str, Image]:
@@ -107,8 +148,8 @@ def _opened(request: BuildRequest) -> dict[str, Image]:
         return dict(zip(locations, pool.map(lambda item: _open(item, request), locations.values()), strict=True))
 
 
-def _inputs(request: BuildRequest, opened: Mapping[str, Image], reader: Reader) -> tuple[Inputs, list[Image]]:
-    """Return what is composed, and the images that copies read, each once."""
+def _inputs(request: BuildRequest, opened: Mapping[str, Image], reader: Reader) -> Inputs:
+    """Return what is composed."""
     base = opened[str(request.plan.base)] if request.plan.base is not None else None
     sources: list[Source] = []
     images: list[Image] = []
@@ -126,7 +167,7 @@ def _inputs(request: BuildRequest, opened: Mapping[str, Image], reader: Reader) 
             images.append(opened[name])
             sources.append(ImageSource(images[-1], number, reader))
     configs = [image.config for image in ([base] if base is not None else []) + images]
-    inputs = Inputs(
+    return Inputs(
         plan=request.plan,
         base=base,
         sources=sources,
@@ -134,7 +175,6 @@ def _inputs(request: BuildRequest, opened: Mapping[str, Image], reader: Reader) 
         created=moment(configs, request.epoch),
         place=request.place,
     )
-    return inputs, images
 
 
 def _open(location: Location, request: BuildRequest) -> Image:
@@ -182,9 +222,10 @@ def _refuse_triggers(base: Image) -> None:
         )
 
 
-def _empty_config(request: BuildRequest, images: Sequence[Image]) -> ImageConfig:
+def _empty_config(request: BuildRequest, opened: Mapping[str, Image]) -> ImageConfig:
     """Return the config of scratch for the platform asked for, else the builder image's, else this machine's."""
-    platform = request.platform or (images[0].platform if images else Platform.host())
+    copied = [opened[str(copy.image)] for copy in request.plan.copies if str(copy.image) in opened]
+    platform = request.platform or (copied[0].platform if copied else Platform.host())
     return ImageConfig.from_json({**platform.to_json(), "config": {}})
 
 

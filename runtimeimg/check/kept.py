@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from runtimeimg import __version__
 from runtimeimg.cache import Cache
 from runtimeimg.check.rules import RULES
+from runtimeimg.compose.layers import IndexedLayer, salted
 from runtimeimg.findings import Finding, Place, Severity
 from runtimeimg.image import Image
 
@@ -23,8 +24,17 @@ def key_of(image: Image, base: Image | None, builder: Image | None, name: str) -
 
 
 def contents(image: Image | None) -> list[object] | None:
-    """Return what an image is by its contents, wherever it is kept: its config and its layers; None for none."""
-    return [image.config.digest, [layer.diff_id for layer in image.layers]] if image is not None else None
+    """Return what an image is by its contents, wherever it is kept: its config and its layers; None for none.
+
+    What is told of a layer by somebody's index is told of another one.
+    """
+    if image is None:
+        return None
+    layers = [
+        salted(layer.diff_id, layer.index) if isinstance(layer, IndexedLayer) else layer.diff_id
+        for layer in image.layers
+    ]
+    return [image.config.digest, layers]
 
 
 def find(cache: Cache | None, key: str) -> tuple[Finding, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,18 +51,11 @@ class Collected:
         """Write the bill of materials of an image."""
         from runtimeimg.check.opened import opened
         from runtimeimg.check.sbom import written
-        from runtimeimg.cli.looking import opened_one
+        from runtimeimg.cli.looking import seen_of
 
-        plan = part.request.plan
-        name = plan.outputs[0] if plan.outputs else plan.name or image.name
-        with opened(
-            dataclasses.replace(image, name=name),
-            cache=self._cache,
-            account=part.request.stores.account,
-            base=opened_one(part, plan.base, image),
-            builder=opened_one(part, plan.builder, image),
-        ) as facts:
-            self._made.append(written(listed(facts, plan), self._form))
+        seen, account = seen_of(part, image, self._cache), part.request.stores.account
+        with opened(seen.image, cache=self._cache, account=account, base=seen.base, builder=seen.builder) as facts:
+            self._made.append(written(listed(facts, part.request.plan), self._form))
 
     def attach(self, built: Built, destinations: Sequence[Location], options: StoreOptions) -> None:
         """Attach them to what was written to registries and layouts; say so of a place that keeps none."""

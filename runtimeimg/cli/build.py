@@ -83,6 +83,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="Native builder: new layers follow the builder's layers (the default), the directories, or are one.",
 )
 @click.option(
+    "--share-index",
+    is_flag=True,
+    help="Native builder: read the builder image by the index beside it in the registry, and keep one there. Whoever "
+    "may write there is believed.",
+)
+@click.option(
     "--graph-format", type=click.Choice(["runtimegraph", "envd", "both"]), default="runtimegraph", show_default=True
 )
 @click.option("--no-supervise", is_flag=True, help="Leave the entrypoint alone: the labels alone carry the daemons.")
@@ -198,7 +204,7 @@ def _request(made: Planned, stores: StoreOptions, options: dict[str, Any], platf
     compression = compression_of(options["compression"])
     environ = {name.lower(): value for name, value in stores.environ.items()}
     proxies = {name: environ[name] for name in PROXY_VARIABLES if environ.get(name)}
-    own = {**compression, "layers": options["layers"] or ""}
+    own = {**compression, "layers": options["layers"] or "", "share-index": "true" if options["share_index"] else ""}
     return BuildRequest(
         plan=made.plan,
         stores=stores,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,18 +27,15 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding
     from runtimeimg.check import kept
     from runtimeimg.check.checking import check
     from runtimeimg.check.opened import opened
-    from runtimeimg.cli.looking import builder_of, opened_one
+    from runtimeimg.cli.looking import seen_of
 
-    plan, options = part.request.plan, part.request.stores
-    name = plan.outputs[0] if plan.outputs else plan.name or image.name
-    base, builder = opened_one(part, plan.base, image), builder_of(part, image)
-    key = kept.key_of(image, base, builder, name)
+    seen = seen_of(part, image, cache)
+    key = kept.key_of(seen.image, seen.base, seen.builder, seen.image.name)
     known = kept.find(cache, key)
     if known is not None:
         return known
-    with opened(
-        dataclasses.replace(image, name=name), cache=cache, account=options.account, base=base, builder=builder
-    ) as facts:
+    account = part.request.stores.account
+    with opened(seen.image, cache=cache, account=account, base=seen.base, builder=seen.builder) as facts:
         found = check(facts)
     kept.keep(cache, key, found)
     return found

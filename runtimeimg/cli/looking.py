@@ -105,16 +105,33 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Iterator[Looked]
     from runtimeimg.check.opened import opened
 
     plan, options = part.request.plan, part.request.stores
-    name = plan.outputs[0] if plan.outputs else plan.name or image.name
-    builder = builder_of(part, image)
-    with opened(
-        dataclasses.replace(image, name=name),
-        cache=cache,
-        account=options.account,
-        base=opened_one(part, plan.base, image),
-        builder=builder,
-    ) as facts:
-        yield Looked(facts=facts, plan=plan, builder=builder, place=part.request.place)
+    seen = seen_of(part, image, cache)
+    with opened(seen.image, cache=cache, account=options.account, base=seen.base, builder=seen.builder) as facts:
+        yield Looked(facts=facts, plan=plan, builder=seen.builder, place=part.request.place)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """An image that was built, called as it will be, with its base and the image that its copies read."""
+
+    image: Image
+    base: Image | None
+    builder: Image | None
+
+
+def seen_of(part: Part, image: Image, cache: Cache | None) -> Seen:
+    """Return an image that was built of a part with those it was made from, to be looked into."""
+    from runtimeimg.builders.native import shares_index
+
+    plan = part.request.plan
+    image = dataclasses.replace(image, name=plan.outputs[0] if plan.outputs else plan.name or image.name)
+    base, builder = opened_one(part, plan.base, image), builder_of(part, image)
+    if cache is not None and builder is not None and shares_index(part.request):
+        from runtimeimg.compose.shared import known
+
+        image, made = known(image, builder, cache), known(builder, builder, cache)
+        return Seen(image=image, base=base and known(base, builder, cache), builder=made)
+    return Seen(image=image, base=base, builder=builder)
 
 
 def opened_one(part: Part, location: Location | None, image: Image) -> Image | None:

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
-from runtimeimg.compose.layers import LayerRef
+from runtimeimg.compose.layers import LayerRef, Ranged
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.image import Layer
 from runtimeimg.image.decompress import raw_pieces
@@ -32,15 +31,6 @@ Take = Callable[[Iterator[bytes]], bool]
 
 _SMALL_PART = 0.9
 """Of a blob that would have to be downloaded: when more is wanted, all of it is downloaded, and kept."""
-
-
-@runtime_checkable
-class Ranged(Protocol):
-    """A layer of a store that may hand out parts of blobs."""
-
-    @property
-    def ranges(self) -> OpenRange | None:
-        """What opens parts of the blob, not verified."""
 
 
 class Blobs:
@@ -74,7 +64,7 @@ class Blobs:
             if path.exists() or self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
                 self._account.add(cache_hits=1)
                 return partial(FileRange, path)
-        if wanted > descriptor.size * _SMALL_PART or not isinstance(ref.layer, Ranged):
+        if not isinstance(ref.layer, Ranged) or (wanted > descriptor.size * _SMALL_PART and not ref.trusting):
             return None
         return ref.layer.ranges
 

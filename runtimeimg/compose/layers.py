@@ -3,24 +3,81 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import IO, Protocol, runtime_checkable
 
 from runtimeimg.image import Layer
+from runtimeimg.image.spans import OpenRange
+from runtimeimg.image.values import Origin
+from runtimeimg.oci import Descriptor, Digest
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A layer of a store that may hand out parts of blobs."""
+
+    @property
+    def ranges(self) -> OpenRange | None:
+        """What opens parts of the blob, not verified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedLayer:
+    """A layer that is read by an index which somebody else may have made; `index` is the digest of what that is in."""
+
+    layer: Layer
+    index: Digest
+
+    @property
+    def diff_id(self) -> Digest:
+        """Digest of the uncompressed archive."""
+        return self.layer.diff_id
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The blob as stored."""
+        return self.layer.descriptor
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the blob is kept."""
+        return self.layer.origin
+
+    @property
+    def ranges(self) -> OpenRange | None:
+        """What opens parts of the blob, not verified."""
+        return self.layer.ranges if isinstance(self.layer, Ranged) else None
+
+    def open(self) -> IO[bytes]:
+        """Return a verified reader of the blob."""
+        return self.layer.open()
+
+
+def salted(digest: Digest, index: Digest) -> Digest:
+    """Return what stands for a layer that is read by somebody's index, so that what comes of it is kept apart."""
+    return Digest.of(f"{digest} {index}".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRef:
-    """A layer, the key it is known by (the digest of its blob), and what messages call it."""
+    """A layer, the key it is known by (the digest of its blob), and what messages call it.
+
+    `trusting` tells that it is read by somebody's index; its key is another one then.
+    """
 
     layer: Layer
     key: str
     name: str
+    trusting: bool = False
 
     @classmethod
     def of(cls, layer: Layer, image: str) -> LayerRef:
         """Return the reference of a layer of `image`. An Engine keeps archives, so there the diff id is the digest."""
         from_engine = layer.origin is not None and layer.origin.store == "engine"
         digest = layer.diff_id if from_engine else layer.descriptor.digest
-        return cls(layer=layer, key=str(digest), name=f"layer {digest} of '{image}'")
+        name = f"layer {digest} of '{image}'"
+        if isinstance(layer, IndexedLayer):
+            return cls(layer=layer, key=str(salted(digest, layer.index)), name=name, trusting=True)
+        return cls(layer=layer, key=str(digest), name=name)
 
     @property
     def encoded(self) -> str:

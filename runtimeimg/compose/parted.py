@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
-from runtimeimg.compose.blobs import Ranged
-from runtimeimg.compose.layers import LayerRef
+from runtimeimg.compose.layers import LayerRef, Ranged
 from runtimeimg.compose.spool import Spool
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.image.decompress import Unfolded

@@ -45,6 +45,10 @@ _CHUNK = 1 << 20
 _DEPTH = 3
 
 
+class MistrustedError(IntegrityError):
+    """A layer cannot be read by somebody's index, so nothing that the index says of it counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keep:
     """Tells of a path whether its contents are wanted, by any of several."""
@@ -178,6 +182,8 @@ class Reader:
 
         def one(ref: LayerRef) -> None:
             if not sparsely(ref, blobs):
+                if ref.trusting and ref.key in self.tocs:
+                    raise MistrustedError(f"{ref.name}: the index beside its image does not lead through it")
                 blobs.read(ref, partial(read, ref))
 
         if len(refs) > 1:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, Self
 
+from runtimeimg import budgets
 from runtimeimg.errors import IntegrityError
 from runtimeimg.image.decompress import Unfolded, inflated
 from runtimeimg.image.deflate import WINDOW
 from runtimeimg.image.marks import Mark
-from runtimeimg.image.zstd import zstd
+from runtimeimg.image.zstd import unpacked, zstd
 
 _FORMAT = 1
 _MAX_SPANS = 1 << 20
@@ -76,16 +77,15 @@ class Spans:
         """Return an index that was kept; None for one of another version, or that does not hold together."""
         import msgpack
 
-        unpack = zstd().decompress
         try:
             form, kind, size, marks, digests, steps = msgpack.unpackb(data, use_list=False, max_array_len=_MAX_SPANS)
             numbers = [size, *(mark[0] for mark in marks), *(mark[1] for mark in marks)]
             if form != _FORMAT or not all(type(number) is int for number in numbers):
                 return None
-            starts = array("Q", unpack(steps))
+            starts = array("Q", unpacked(steps, 8 * (budgets.MAX_ENTRIES + 1)))
             for number in range(1, len(starts)):
                 starts[number] += starts[number - 1]
-            found = tuple(Mark(bit, at, None if window is None else unpack(window)) for bit, at, window in marks)
+            found = tuple(Mark(bit, at, packed and unpacked(packed, WINDOW)) for bit, at, packed in marks)
             made = cls(kind=kind, size=size, marks=found, digests=digests, starts=starts)
             return made if made.holds_together() else None
         except (ValueError, TypeError, OverflowError, MemoryError, msgpack.UnpackException, zstd().ZstdError):

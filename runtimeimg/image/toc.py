@@ -16,7 +16,7 @@ from runtimeimg import budgets
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image.layertar import HARDLINK, SYMLINK, Entry
 from runtimeimg.image.tarheader import shown
-from runtimeimg.image.zstd import zstd
+from runtimeimg.image.zstd import unpacked, zstd
 
 WHITEOUT, OPAQUE = "w", "o"
 """Kinds beside those of layertar: removes `path` of lower layers; removes all that lower layers hold in `path`."""
@@ -70,7 +70,7 @@ class Toc:
             for chunk in self._chunks:
                 if not chunk.beginnings or any(map(covers, chunk.beginnings)):
                     unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=budgets.MAX_TABLE)
-                    unpacker.feed(module.decompress(chunk.packed))
+                    unpacker.feed(unpacked(chunk.packed, budgets.MAX_TABLE))
                     yield from enumerate(map(_whole, unpacker), first)
                 first += chunk.entries
         except (module.ZstdError, msgpack.UnpackException, ValueError, TypeError, IndexError) as error:
