@@ -65,6 +65,15 @@ MAX_PLACED = 2_000_000
 MAX_ROUNDS = 12
 """How often a tree is made anew because a symlink or hard link leads out of what it covers; then it covers all."""
 
+# A configuration graph
+
+MAX_GRAPH, MAX_GRAPH_NODES = 2 << 30, 4_000_000
+"""Bytes and nodes of a saved graph, which is read line by line."""
+MAX_GRAPH_LINE = 64 << 20
+"""Bytes of a line, which holds one node."""
+MAX_GRAPH_WHOLE = 128 << 20
+"""Bytes of a saved graph that some other program laid out, which is read at once."""
+
 
 def allowance(free: int, raw: int) -> int:
     """Return how many bytes may come out of a blob of which `raw` bytes were read, `free` of them whatever it is."""

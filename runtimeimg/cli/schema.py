@@ -11,6 +11,7 @@ import click
 KINDS = {
     "build": ("runtimeimg.spec", "json_schema"),
     "compat": ("runtimeimg.selection.nfd.spec", "schema"),
+    "graph": ("runtimeimg.configgraph.savedschema", "schema"),
     "host": ("runtimeimg.selection.hostdocument", "schema"),
     "mapping": ("runtimeimg.selection.mappingdocument", "schema"),
     "preferences": ("runtimeimg.selection.preferences", "schema"),

@@ -36,9 +36,14 @@ def parse_json(raw: bytes, what: str) -> Any:
     if raw.count(b"{") + raw.count(b"[") + raw.count(b",") > MAX_JSON_VALUES:
         raise InvalidDocumentError(f"{what} holds more than {MAX_JSON_VALUES} values")
     try:
-        return json.loads(raw, parse_constant=_no_number, parse_float=_number)
+        return strict_json(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidDocumentError(f"{what} is not valid JSON: {error}") from None
+
+
+def strict_json(raw: bytes) -> Any:
+    """Return the JSON value that `raw` holds, however large; ValueError or RecursionError for what is none."""
+    return json.loads(raw, parse_constant=_no_number, parse_float=_number)
 
 
 def _no_number(text: str) -> Any:
