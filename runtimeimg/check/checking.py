@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from runtimeimg.check import contents, settings
 from runtimeimg.check.commands import Programs, commands, follow, severity_of
 from runtimeimg.check.facts import Facts
-from runtimeimg.check.libraries import Loaders, libc_over_base, programs
+from runtimeimg.check.libc import libc_over_base
+from runtimeimg.check.libraries import Loaders, programs
 from runtimeimg.check.runtimes import interpreters
 from runtimeimg.findings import Finding, Severity
 

@@ -22,7 +22,6 @@ LIBC_FAMILY = re.compile(
     r"nss_[a-z]+|thread_db|c_malloc_debug))(?:-[0-9.]+)?\.so(?:\.[0-9]+)?\Z"
 )
 """Names of the libraries that belong to libc, and of its loader."""
-_MULTIARCH = ("-linux-gnu", "-linux-gnueabihf", "-linux-musl")
 _LISTED = 5
 
 
@@ -274,32 +273,3 @@ def _notes(facts: Facts, loader: Loader, loaded: Closure, said: set[tuple[str, s
                 from_builder(facts, missing),
                 severity=degrees[note.priority],
             )
-
-
-def libc_over_base(facts: Facts) -> Findings:
-    """Yield libraries of libc that a copy put over the base's."""
-    if not facts.base_layers:
-        return
-    for folder in _library_folders(facts):
-        for file in facts.view.names(folder):
-            of_libc = file.is_file and LIBC_FAMILY.match(posixpath.basename(file.path))
-            if of_libc and facts.is_new(file) and facts.view.hidden(file.path, facts.base_layers):
-                yield facts.found(
-                    rules.LIBC_OVER_BASE,
-                    file.path,
-                    f"'{file.path}' took the place of the base's",
-                    "copy the libraries that are needed one by one, not the folder",
-                )
-
-
-def _library_folders(facts: Facts) -> Iterator[File]:
-    seen: set[str] = set()
-    for top in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
-        folder = facts.view.folder(top)
-        if folder is None:
-            continue
-        inner = (item for item in facts.view.names(folder) if item.is_folder and item.path.endswith(_MULTIARCH))
-        for item in (folder, *inner):
-            if item.path not in seen:
-                seen.add(item.path)
-                yield item

@@ -138,7 +138,8 @@ LIBC_OVER_BASE = Rule(
     title="The base's libc and loader stay what they are",
     severity=Severity.WARNING,
     explanation="The libraries of libc belong together. A copied one over the base's breaks every program of the base "
-    "at once where they are of two releases.",
+    "at once where they are of two releases; where libc and the loader say so of themselves it is an error. The same "
+    "file over the base's changes nothing.",
     bad="directories: [/lib/x86_64-linux-gnu]   # with libc.so.6 in it",
     good="directories: [/usr/lib/x86_64-linux-gnu/libpq.so.5]",
 )

@@ -9,7 +9,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -207,8 +207,6 @@ class View:
             f"{self._layers[place.layer].key} {place.entry}{form and f' {form}'}".encode()
         ).hexdigest()
 
-    def hidden(self, path: str, layers: int) -> bool:
-        """Tell whether one of the lowest `layers` layers has a file at a path, which must be one without symlinks."""
-        wanted = os.fsencode(path.lstrip("/"))
-        tables = (self._reader.tocs[ref.key] for ref in self._layers[:layers])
-        return any(row[0] == wanted and row[1] == FILE for toc in tables for _, row in toc.rows(wanted.__eq__))
+    def below(self, layers: int) -> View:
+        """Return the files that the image's lowest layers have by themselves."""
+        return View(replace(self.image, layers=self.image.layers[:layers]), self._reader)

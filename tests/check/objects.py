@@ -8,6 +8,7 @@ GLIBC = "/lib64/ld-linux-x86-64.so.2"
 MUSL = "/lib/ld-musl-x86_64.so.1"
 _PHDR, _DYN = struct.Struct("<IIQQQQQQ"), struct.Struct("<qQ")
 _EXIT = bytes.fromhex("31ff b83c000000 0f05")  # exit(0)
+_RETURN = b"\xc3"
 _NOTE_FDO = 0x407C0C0A
 
 
@@ -38,6 +39,8 @@ class Object:
     machine: int = 62
     bits: int = 64
     isa: int = 0
+    exports: str | None = None
+    """A function that does nothing."""
 
     def build(self) -> bytes:  # noqa: C901 - one table after the other
         strings, offsets = bytearray(b"\0"), dict[str, int]()
@@ -81,9 +84,13 @@ class Object:
             return start
 
         begin, body = at, b""
-        code, interp_at, notes_at, isa_at = place(_EXIT), place(interpreter), place(notes), place(isa)
+        code, interp_at, notes_at, isa_at = place(_EXIT + _RETURN), place(interpreter), place(notes), place(isa)
         headers = [(6, 4, 64, 64, _PHDR.size * count)]
-        symbols, hashes = place(bytes(24)), place(struct.pack("<IIII", 1, 1, 0, 0))
+        entries, table = bytes(24), struct.pack("<IIII", 1, 1, 0, 0)
+        if self.exports is not None:
+            entries += struct.pack("<IBBHQQ", text(self.exports), 0x12, 0, 1, code + len(_EXIT), 1)
+            table = struct.pack("<IIIII", 1, 2, 1, 0, 0)
+        symbols, hashes = place(entries), place(table)
         strings_at = place(bytes(strings))
         need_at, def_at = place(verneed), place(verdef)
         dynamic += [(5, strings_at), (6, symbols), (4, hashes), (10, len(strings)), (11, 24)]

@@ -1,11 +1,16 @@
 """The samples, and packages of PyPI, npm and Debian: nothing is said of what starts, and what is left out is."""
 
+import http.server
 import io
 import json
+import re
+import ssl
 import subprocess
+import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,13 +59,13 @@ def start(engine: docker.APIClient) -> Iterator[Callable[..., tuple[int, str]]]:
     """Build a spec into the Engine and run its image for as long as it runs by itself, a few seconds at most."""
     name = f"runtimeimg-test-ecosystem/{uuid.uuid4().hex[:8]}:1"
 
-    def started(spec: Mapping[str, Any] | Path, *words: str) -> tuple[int, str]:
+    def started(spec: Mapping[str, Any] | Path, *words: str, network: str = "bridge") -> tuple[int, str]:
         options = ("--builder", "native", "-t", name, "--load", "--check", "off")
         file, told = (str(spec), None) if isinstance(spec, Path) else ("-", spec)
         code, _, err = run("build", file, *options, spec=told)
         assert code == 0, err
         ran = subprocess.run(
-            ["docker", "run", "--rm", "--name", name.replace("/", "-").replace(":", "-"), name, *words],
+            ["docker", "run", "--rm", "--network", network, "--name", re.sub(r"\W", "-", name), name, *words],
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         return ran.returncode, ran.stdout + ran.stderr
@@ -240,3 +245,55 @@ def test_classes_for_a_newer_java(samples: Path, tmp_path: Path, start: Callable
     assert (found["rule"], "for Java 21, the image's is 17" in found["message"]) == ("RUN-002", True)
     code, said = start(tmp_path / "build.yaml")
     assert (code, "UnsupportedClassVersionError" in said) == (1, True)
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Serve a page over TLS on this machine; the value is where, and the certificate, which vouches for itself."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days"]
+    words += ["2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out"]
+    subprocess.run([*words, str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    serving.socket = context.wrap_socket(serving.socket, server_side=True)
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    try:
+        yield f"https://localhost:{serving.server_address[1]}/", certificate.read_bytes()
+    finally:
+        serving.shutdown()
+        thread.join()
+        serving.server_close()
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """A page of one word."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"here")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.openssl
+def test_a_client_without_certificates(builder: str, start: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    """A server of this machine, whose certificate is the one that the healthy twin trusts."""
+    with server(tmp_path) as (url, certificate):
+        (tmp_path / "ca.crt").write_bytes(certificate)
+        program = Program(
+            directories=["/usr/bin/curl"], entrypoint=["/usr/bin/curl", "-sS", url], lost="", rule="DATA-001"
+        )
+        for more, expected in (([], ["DATA-001"]), (["$(workspace)/ca.crt:/etc/ssl/certs/ca-certificates.crt"], [])):
+            spec = program.spec(builder, [*program.directories, *more])
+            spec["spec"]["runtime"]["include"] = ["auto"]
+            (tmp_path / "build.yaml").write_text(json.dumps(spec))
+            code, out, err = run("check", tmp_path / "build.yaml", "--format", "json")
+            assert [item["rule"] for item in json.loads(out)["findings"]] == expected, err
+            code, said = start(tmp_path / "build.yaml", network="host")
+            assert (code, said) == (0, "here") if not expected else code != 0, said
+            assert ("certificate" in said) is bool(expected)
