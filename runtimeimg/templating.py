@@ -1,10 +1,13 @@
-"""The only maker of Jinja2 templates: strict, unescaped, one template a file of `templates/`."""
+"""The only maker of Jinja2 templates: strict, unescaped, one template a file of `templates/`; pages of HTML of them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from runtimeimg.text import json_escaped
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -36,3 +39,36 @@ def load(name: str, filters: Mapping[str, Callable[..., Any]]) -> Template:
     )
     environment.filters.update(filters)
     return environment.get_template(name)
+
+
+def page(name: str, title: str, data: Any, **more: str) -> str:
+    """Return one page of HTML that needs nothing else: `name.html.j2` with its style, script and data.
+
+    The page's policy lets that style and that script work and nothing leave it; `data` stands in it as JSON in which
+    nothing ends a script element or begins a comment. What is in `more` is markup, made by us.
+    """
+    from xml.sax.saxutils import escape
+
+    script = (folder() / f"{name}.js").read_text("utf-8")
+    style = (folder() / f"{name}.css").read_text("utf-8")
+    return load(f"{name}.html.j2", {"html": escape}).render(
+        title=title,
+        script=script,
+        style=style,
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        data=_embedded(data),
+        **more,
+    )
+
+
+def _hash(text: str) -> str:
+    import base64
+    import hashlib
+
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embedded(data: Any) -> str:
+    text = json_escaped(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -16,6 +16,8 @@ from docker.errors import DockerException
 from docker.utils import kwargs_from_env
 from hypothesis import HealthCheck, settings
 
+from tests.browser import Browser, browsing
+
 REGISTRY = "127.0.0.1:5000"
 REFERENCE = Path(os.environ.get("RUNTIMEIMG_REFERENCE") or Path(__file__).parents[2] / "shared" / "reference")
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -155,3 +157,10 @@ def leaves_nothing(engine: docker.APIClient) -> Iterator[None]:
     yield
     left = sorted(_left_behind(engine) - before)
     assert not left, f"left on the Engine: {left}"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real Chromium, for tests that are marked so."""
+    with browsing(tmp_path_factory.mktemp("chromium")) as made:
+        yield made

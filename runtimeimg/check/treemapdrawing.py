@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from runtimeimg.check.treemap import HEADER, HEIGHT, MARGIN, UNIT, WIDTH, Kind, Tile, Treemap
-from runtimeimg.text import json_escaped
 
 BY = ("layer", "package")
 """What rectangles are coloured by."""
@@ -122,26 +118,8 @@ def _svg_legend(names: Sequence[str], paint: Sequence[str]) -> Iterator[str]:
 
 def page(drawn: Treemap) -> str:
     """Return a treemap as one page of HTML: no request leaves it, and no name of a file becomes a part of it."""
-    from runtimeimg.templating import folder, load
+    from runtimeimg import templating
 
-    script = (folder() / "treemap.js").read_text("utf-8")
-    style = (folder() / "treemap.css").read_text("utf-8")
-    return load("treemap.html.j2", {"html": escape}).render(
-        title=drawn.title,
-        script=script,
-        style=style,
-        script_hash=_hash(script),
-        style_hash=_hash(style),
-        data=_embedded(drawn),
-    )
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _embedded(drawn: Treemap) -> str:
-    """Return JSON in which nothing ends a script element or begins a comment."""
     data = {
         "title": drawn.title,
         "unit": UNIT,
@@ -157,5 +135,4 @@ def _embedded(drawn: Treemap) -> str:
             for item in drawn.tiles
         ],
     }
-    text = json_escaped(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return templating.page("treemap", drawn.title, data)

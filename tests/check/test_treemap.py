@@ -1,17 +1,13 @@
 """The treemaps of `runtimeimg size`: what is drawn, and how the page behaves in a real browser."""
 
 import html
-import http.server
 import io
 import json
 import os
 import re
-import subprocess
 import tarfile
-import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +21,7 @@ from runtimeimg.errors import UsageError
 from runtimeimg.image import Image
 from runtimeimg.oci import Descriptor, Digest
 from runtimeimg.oci.mediatypes import OCI_LAYER
+from tests.browser import Browser
 from tests.check.images import Files, image, layer
 from tests.check.test_command import run
 from tests.stores.made import MadeLayer, write
@@ -180,68 +177,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run("size", target, "--format", "svg", "--against", target)
 
 
-class Proxy(http.server.BaseHTTPRequestHandler):
-    """Answers every request for `page.test` with the page, and notes all requests."""
-
-    page = b""
-    asked: list[str] = []  # noqa: RUF012 - emptied by the fixture
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(self.page)))
-        self.end_headers()
-        self.wfile.write(self.page)
-
-    def do_CONNECT(self) -> None:
-        self.asked.append(self.path)
-        self.send_error(502)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-class Browser:
-    """Chromium whose only way out is a proxy that notes what is asked for."""
-
-    def __init__(self, port: int, profile: Path) -> None:
-        self._port, self._profile = port, profile
-        self.told = ""
-
-    def load(self, text: str, fragment: str = "") -> str:
-        """Return the document as it is after the page's script, and note its messages."""
-        Proxy.page = text.encode()
-        Proxy.asked.clear()
-        done = subprocess.run(
-            [
-                "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--disable-default-apps", "--disable-extensions", "--window-size=1280,900",
-                f"--user-data-dir={self._profile}", f"--proxy-server=127.0.0.1:{self._port}",
-                "--enable-logging=stderr", "--dump-dom", f"http://page.test/map.html{fragment}",
-            ],
-            capture_output=True, text=True, timeout=240, check=True,
-        )  # fmt: skip
-        self.told = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-        return done.stdout
-
-    def asked_by_pages(self) -> list[str]:
-        """Return what was asked for, but for what Chromium asks its makers by itself."""
-        return [item for item in Proxy.asked if not re.search(r"\.(google|googleapis|gstatic|gvt1)\.com", item)]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Browser(server.server_address[1], tmp_path_factory.mktemp("chromium"))
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def shown(document: str) -> dict[str, set[str]]:
     """The rectangles of a document: by path, their classes."""
     found = re.findall(r'<div class="tile ([^"]*)" title="([^"]*?): [0-9,]+ bytes', document)
@@ -258,13 +193,13 @@ def text_of(document: str, name: str) -> str:
 def test_the_page_loads_and_asks_the_network_for_nothing(browser: Browser, small: Treemap) -> None:
     document = browser.load(page(small))
     assert browser.told == ""
-    assert browser.asked_by_pages() == ["http://page.test/map.html"]
+    assert browser.asked_by_pages() == ["http://page.test/page.html"]
     assert set(shown(document)) == set(paths(small))
     assert text_of(document, "told") == "/: 18,400 bytes, 6 files, 100.0 % of the image"
     assert text_of(document, "legend") == "baselayer 2"
     # What would be seen of a page that does ask.
     browser.load("<img src=http://other.test/picture><script>nowhere()</script>")
-    assert {"http://page.test/map.html", "http://other.test/picture"} <= set(browser.asked_by_pages())
+    assert {"http://page.test/page.html", "http://other.test/picture"} <= set(browser.asked_by_pages())
     assert "nowhere is not defined" in browser.told
 
 
@@ -315,7 +250,7 @@ def test_clicks_zoom_and_the_breadcrumb_leads_back(browser: Browser, small: Tree
 def test_a_hostile_name_is_shown_and_does_nothing(browser: Browser, hostile: Treemap) -> None:
     document = browser.load(page(hostile), "#search=" + quote("<script>"))
     assert browser.told == ""
-    assert browser.asked_by_pages() == ["http://page.test/map.html"]
+    assert browser.asked_by_pages() == ["http://page.test/page.html"]
     assert "<title>made</title>" in document
     assert set(shown(document)) == set(paths(hostile))
     body = document[document.index("<main") : document.index("</main>")]
