@@ -42,7 +42,10 @@ def cycle(edges: Iterable[tuple[str, str]]) -> list[str] | None:
         return [first]
     members = frozenset(group)
     inner, names = _graph([pair for pair in pairs if members.issuperset(pair)])
-    before = {there: name for name, reached in rustworkx.bfs_successors(inner, names.index(first)) for there in reached}
+    before: dict[str, str] = {}
+    for name, reached in rustworkx.bfs_successors(inner, names.index(first)):
+        for there in reached:
+            before.setdefault(there, name)
     found = [min(source for source, target in pairs if target == first and source in members)]
     while found[-1] != first:
         found.append(before[found[-1]])
