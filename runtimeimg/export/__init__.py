@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
+    from runtimeimg.export.operated import Operated
     from runtimeimg.run.plan import RunPlan
 
 TARGETS = ("pod", "deployment", "compose", "cri", "docker", "podman", "systemd-quadlet")
 
+TARGETS_OPERATED = ("pod", "deployment", "compose", "systemd-quadlet")
+"""Targets that say what an operator wants, too."""
 FOLDERS = ("cri", "systemd-quadlet")
 """Targets that are several files."""
 
@@ -37,25 +40,31 @@ def export(
     read_only: bool = False,
     uid: int | None = None,
     affinity: Mapping[str, Any] | None = None,
+    operated: Operated | None = None,
 ) -> str:
     """Return `plan` in the form of `target`, one of TARGETS.
 
     `service` adds a Service to a pod or deployment, `read_only` makes their root file systems read-only, `uid` is the
-    number of the image's user where its name does not tell it, and `affinity` is that for nodes. Raises UsageError for
-    what a target cannot express, and for an image that its reader cannot get.
+    number of the image's user where its name does not tell it, `affinity` is that for nodes, and `operated` what an
+    operator wants beside what the image says, for TARGETS_OPERATED alone. Raises UsageError for what a target cannot
+    express, and for an image that its reader cannot get.
     """
-    plan = with_image(plan, target)
+    from runtimeimg.export.operated import NOTHING
+
+    plan, wanted = with_image(plan, target), operated or NOTHING
     _check(target, service=service, read_only=read_only, affinity=affinity)
+    if operated is not None and target not in TARGETS_OPERATED:
+        raise UsageError(f"what an operator wants is not written for {target}")
     match target:
         case "pod" | "deployment":
             from runtimeimg.export import pod
 
             write = pod.pod if target == "pod" else pod.deployment
-            return write(plan, service=service, read_only=read_only, uid=uid, affinity=affinity)
+            return write(plan, service=service, read_only=read_only, uid=uid, affinity=affinity, operated=wanted)
         case "compose":
             from runtimeimg.export.compose import compose_file
 
-            return compose_file(plan)
+            return compose_file(plan, wanted)
         case "cri":
             from runtimeimg.export.cri import cri_text
 
@@ -67,7 +76,7 @@ def export(
         case "systemd-quadlet":
             from runtimeimg.export.quadlet import quadlet_text
 
-            return quadlet_text(plan)
+            return quadlet_text(plan, wanted)
     raise UsageError(f"export target {target!r} is not one of {', '.join(TARGETS)}")
 
 
@@ -79,6 +88,7 @@ def export_files(
     read_only: bool = False,
     uid: int | None = None,
     affinity: Mapping[str, Any] | None = None,
+    operated: Operated | None = None,
 ) -> dict[str, str]:
     """Return what `export` gives as files of a folder by their names, for a target of FOLDERS."""
     plan = with_image(plan, target)
@@ -87,9 +97,10 @@ def export_files(
         from runtimeimg.export.cri import cri_documents
 
         return cri_documents(plan, read_only=read_only, uid=uid)
+    from runtimeimg.export.operated import NOTHING
     from runtimeimg.export.quadlet import quadlets
 
-    return quadlets(plan)
+    return quadlets(plan, operated or NOTHING)
 
 
 def _check(target: str, *, service: bool, read_only: bool, affinity: Mapping[str, Any] | None) -> None:

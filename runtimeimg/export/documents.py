@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from runtimeimg.errors import UsageError
+from runtimeimg.export.operated import NOTHING, Operated
 from runtimeimg.run.plan import RunPlan
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")
@@ -76,15 +77,18 @@ def literals(argv: tuple[str, ...] | None) -> list[str] | None:
     return None if argv is None else [literal(item) for item in argv]
 
 
-def volume_names(plan: RunPlan) -> dict[str, str]:
-    """Return a name for each volume path, its own among them."""
+def volume_names(plan: RunPlan, operated: Operated = NOTHING) -> dict[str, str]:
+    """Return a name for each volume path, its own among them; none for a place where something else is mounted."""
     names: dict[str, str] = {}
     for path in plan.volumes:
+        if path in operated.places:
+            continue
         if not path.startswith("/") or any(ord(character) < 32 for character in path):
             raise UsageError(f"volume {path!r} of image '{plan.image}' is not an absolute path")
         base = dns_label(path, 40)
         name, number = base, 2
-        while name in names.values():
+        taken = {item.name for item in operated.state}
+        while name in names.values() or name in taken:
             name, number = f"{base}-{number}", number + 1
         names[path] = name
     return names

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.export import podwishes as wishes
 from runtimeimg.export.documents import base_name, dns_label, dump, literal, literals, volume_names
+from runtimeimg.export.operated import NOTHING, Operated
 from runtimeimg.run.plan import RunPlan
 from runtimeimg.run.ports import Publish
 
@@ -22,6 +24,7 @@ def pod(
     read_only: bool = False,
     uid: int | None = None,
     affinity: Mapping[str, Any] | None = None,
+    operated: Operated = NOTHING,
 ) -> str:
     """Return a Pod, with `service` a Service for its ports before it.
 
@@ -30,13 +33,15 @@ def pod(
     `affinity` that for nodes.
     """
     name = base_name(plan)
+    if operated.replicas != 1:
+        raise UsageError(f"a pod is one replica, and {operated.replicas} are wanted", hint="export to deployment")
     document = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "labels": {_LABEL: name}},
-        "spec": _spec(plan, read_only, uid, affinity),
+        "spec": _spec(plan, read_only, uid, affinity, operated),
     }
-    return dump([*_service(plan, name, service), document])
+    return dump([*_claims(name, operated), *_service(plan, name, service), document])
 
 
 def deployment(
@@ -46,30 +51,37 @@ def deployment(
     read_only: bool = False,
     uid: int | None = None,
     affinity: Mapping[str, Any] | None = None,
+    operated: Operated = NOTHING,
 ) -> str:
-    """Return a Deployment of one replica; see `pod` for the options."""
+    """Return a Deployment, of one replica unless more are wanted; see `pod` for the options."""
     name = base_name(plan)
-    template = {"metadata": {"labels": {_LABEL: name}}, "spec": _spec(plan, read_only, uid, affinity)}
+    template = {"metadata": {"labels": {_LABEL: name}}, "spec": _spec(plan, read_only, uid, affinity, operated)}
     document = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "labels": {_LABEL: name}},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {_LABEL: name}}, "template": template},
+        "spec": {"replicas": operated.replicas, "selector": {"matchLabels": {_LABEL: name}}, "template": template},
     }
-    return dump([*_service(plan, name, service), document])
+    return dump([*_claims(name, operated), *_service(plan, name, service), document])
 
 
-def _spec(plan: RunPlan, read_only: bool, uid: int | None, affinity: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _spec(
+    plan: RunPlan, read_only: bool, uid: int | None, affinity: Mapping[str, Any] | None, operated: Operated
+) -> dict[str, Any]:
     if plan.context is not None:
         raise UsageError(
             "a pod cannot mount a folder of the caller's machine as running context", hint="leave out --context"
         )
-    volumes = volume_names(plan)
+    wishes.check(operated)
+    volumes = volume_names(plan, operated)
     shared: dict[str, Any] = {
         "image": plan.image,
         "env": _environment(plan),
-        "securityContext": _security(plan, read_only, uid),
-        "volumeMounts": [{"name": name, "mountPath": path} for path, name in volumes.items()],
+        "securityContext": wishes.security(_security(plan, read_only, uid), operated),
+        "volumeMounts": [
+            *({"name": name, "mountPath": path} for path, name in volumes.items()),
+            *wishes.volume_mounts(operated),
+        ],
     }
     main = {
         "name": "main",
@@ -77,19 +89,33 @@ def _spec(plan: RunPlan, read_only: bool, uid: int | None, affinity: Mapping[str
             shared,
             command=literals(plan.argv),
             args=literals(plan.args if plan.argv is None else None),
+            workingDir=operated.cwd,
+            tty=operated.terminal or None,
             ports=container_ports(plan.ports),
+            resources=wishes.resources(operated),
         ),
     }
     daemons = [
         {"name": daemon.name, **_reordered(shared, command=literals(daemon.argv)), "restartPolicy": "Always"}
         for daemon in plan.sidecars
     ]
+    nodes = wishes.node_affinity(affinity, operated)
     return {
-        **({"affinity": {"nodeAffinity": dict(affinity)}} if affinity else {}),
+        "hostname": operated.hostname,
+        **({"affinity": {"nodeAffinity": nodes}} if nodes else {}),
+        "securityContext": {"supplementalGroups": list(operated.groups)} if operated.groups else None,
         "initContainers": daemons,
         "containers": [main],
-        "volumes": [{"name": name, "emptyDir": {}} for name in volumes.values()],
+        "volumes": [
+            *({"name": name, "emptyDir": {}} for name in volumes.values()),
+            *wishes.volumes(base_name(plan), operated),
+        ],
     }
+
+
+def _claims(name: str, operated: Operated) -> list[dict[str, Any]]:
+    labels = {_LABEL: name}
+    return [{**claim, "metadata": {**claim["metadata"], "labels": labels}} for claim in wishes.claims(name, operated)]
 
 
 def _reordered(shared: dict[str, Any], **own: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from runtimeimg.errors import UsageError
 from runtimeimg.export.documents import base_name, volume_names
+from runtimeimg.export.operated import NOTHING, Operated
 from runtimeimg.run.plan import ContextMount, RunPlan
 
 _BARE = re.compile(r"[A-Za-z0-9_./:@+,=-]+\Z")
@@ -19,17 +20,19 @@ _PROGRAM = re.compile(r"[A-Za-z0-9_./@+-]+\Z")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "%": "%%", "$": "$$"}
 
 
-def quadlets(plan: RunPlan) -> dict[str, str]:
+def quadlets(plan: RunPlan, operated: Operated = NOTHING) -> dict[str, str]:
     """Return the units by file name, the main one first."""
     main = base_name(plan)
-    volumes = volume_names(plan)
+    volumes = {**volume_names(plan, operated), **{item.path: item.name for item in operated.state}}
     lines = [
         f"Image={plan.image}",
         f"ContainerName={plan.name or main}",
         *_command(plan.argv, plan.args),
         *_environment(plan),
         *(f"PublishPort={port.binding.removesuffix('/tcp')}" for port in plan.ports),
+        *_process(operated),
         *_volumes(main, volumes),
+        *_bound(operated),
         *_context(plan.context),
     ]
     wants = [f"{main}-{daemon.name}.service" for daemon in plan.sidecars]
@@ -43,6 +46,7 @@ def quadlets(plan: RunPlan) -> dict[str, str]:
             f"Network=container:{plan.name or main}",
             f"PodmanArgs=--pid=container:{plan.name or main}",
             *_volumes(main, volumes),
+            *_bound(operated),
             *_context(plan.context),
         ]
         text = _unit(f"{daemon.name} of {main}", own, beside=f"{main}.service", restarts=plan.restart_daemons)
@@ -52,9 +56,45 @@ def quadlets(plan: RunPlan) -> dict[str, str]:
     return files
 
 
-def quadlet_text(plan: RunPlan) -> str:
+def quadlet_text(plan: RunPlan, operated: Operated = NOTHING) -> str:
     """Return all units one after another, each under a comment with its file name."""
-    return "\n".join(f"# {name}\n{text}" for name, text in quadlets(plan).items())
+    return "\n".join(f"# {name}\n{text}" for name, text in quadlets(plan, operated).items())
+
+
+def _process(operated: Operated) -> list[str]:
+    """Return what is said of the process beside its command, and what is kept free for it.
+
+    podman keeps nothing free: a unit says with which share of processors and memory it is treated gently.
+    """
+    if operated.others:
+        raise UsageError(f"a quadlet cannot keep {', '.join(sorted(operated.others))} free")
+    user = operated.user or ""
+    name, _, group = user.partition(":")
+    name, group = (str(operated.uid), str(operated.gid or 0)) if operated.uid is not None else (name, group)
+    lines = [f"WorkingDir={_plain(operated.cwd)}"] if operated.cwd else []
+    lines += [f"User={word(name)}"] if name else []
+    lines += [f"Group={word(group)}"] if group else []
+    lines += [f"GroupAdd={gid}" for gid in operated.groups]
+    lines += [f"HostName={operated.hostname}"] if operated.hostname else []
+    lines += [f"ReadOnly={str(operated.read_only).lower()}"] if operated.read_only is not None else []
+    if operated.capabilities is not None:
+        lines += ["DropCapability=all", *(f"AddCapability={item}" for item in operated.capabilities)]
+    lines += [f"NoNewPrivileges={str(operated.no_new_privileges).lower()}"] if operated.no_new_privileges else []
+    lines += ["PodmanArgs=--tty"] if operated.terminal else []
+    lines += [f"Ulimit={item.name}={item.soft}:{item.hard}" for item in operated.limits]
+    lines += [f"PodmanArgs=--memory-reservation={operated.memory}"] if operated.memory else []
+    return lines
+
+
+def _bound(operated: Operated) -> list[str]:
+    lines = []
+    for item in operated.bound:
+        target = _plain(item.target)
+        if not item.source:
+            lines.append(f"Tmpfs={target}")
+            continue
+        lines.append(f"Volume={_plain(item.source)}:{target}{':ro' if item.read_only else ''}")
+    return lines
 
 
 def word(text: str) -> str:
