@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
-    from runtimeimg.export.operated import Operated
+    from runtimeimg.run.operated import Operated
     from runtimeimg.run.plan import RunPlan
 
 TARGETS = ("pod", "deployment", "compose", "cri", "docker", "podman", "systemd-quadlet")
@@ -49,7 +49,7 @@ def export(
     operator wants beside what the image says, for TARGETS_OPERATED alone. Raises UsageError for what a target cannot
     express, and for an image that its reader cannot get.
     """
-    from runtimeimg.export.operated import NOTHING
+    from runtimeimg.run.operated import NOTHING
 
     plan, wanted = with_image(plan, target), operated or NOTHING
     _check(target, service=service, read_only=read_only, affinity=affinity)
@@ -97,8 +97,8 @@ def export_files(
         from runtimeimg.export.cri import cri_documents
 
         return cri_documents(plan, read_only=read_only, uid=uid)
-    from runtimeimg.export.operated import NOTHING
     from runtimeimg.export.quadlet import quadlets
+    from runtimeimg.run.operated import NOTHING
 
     return quadlets(plan, operated or NOTHING)
 

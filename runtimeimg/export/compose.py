@@ -6,7 +6,7 @@ from typing import Any
 
 from runtimeimg.errors import UsageError
 from runtimeimg.export.documents import base_name, dump, literal, literals, volume_names
-from runtimeimg.export.operated import NOTHING, Operated
+from runtimeimg.run.operated import NOTHING, Operated
 from runtimeimg.run.plan import RunPlan
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from runtimeimg.errors import UsageError
-from runtimeimg.export.operated import NOTHING, Operated
+from runtimeimg.run.operated import NOTHING, Operated
 from runtimeimg.run.plan import RunPlan
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*\Z")

@@ -9,7 +9,7 @@ from typing import Any
 from runtimeimg.errors import InvalidDocumentError, UsageError
 from runtimeimg.export import podwishes as wishes
 from runtimeimg.export.documents import base_name, dns_label, dump, literal, literals, volume_names
-from runtimeimg.export.operated import NOTHING, Operated
+from runtimeimg.run.operated import NOTHING, Operated
 from runtimeimg.run.plan import RunPlan
 from runtimeimg.run.ports import Publish
 

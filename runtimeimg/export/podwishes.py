@@ -7,7 +7,7 @@ from typing import Any
 
 from runtimeimg.errors import UsageError
 from runtimeimg.export.documents import dns_label
-from runtimeimg.export.operated import Operated
+from runtimeimg.run.operated import Operated
 
 _HOSTNAME = "kubernetes.io/hostname"
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

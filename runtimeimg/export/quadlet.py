@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from runtimeimg.errors import UsageError
 from runtimeimg.export.documents import base_name, volume_names
-from runtimeimg.export.operated import NOTHING, Operated
+from runtimeimg.run.operated import NOTHING, Operated
 from runtimeimg.run.plan import ContextMount, RunPlan
 
 _BARE = re.compile(r"[A-Za-z0-9_./:@+,=-]+\Z")

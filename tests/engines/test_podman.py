@@ -17,6 +17,10 @@ import yaml
 from onengines import KIND, Cli
 from test_features import page
 
+from runtimeimg.export.quadlet import quadlets
+from runtimeimg.run import RunPlan
+from runtimeimg.run.operated import Bound, Limit, Operated, Volume
+
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.registry,
@@ -92,3 +96,35 @@ def test_the_generator_makes_services_of_the_quadlets(cli: Cli, pushed: str, ima
         assert starts, done.stdout
         assert all(name in line for line in starts)
         shutil.rmtree(folder)
+
+
+@pytest.mark.feature("export")
+def test_the_generator_knows_every_key_of_what_an_operator_wants(pushed: str, tmp_path: Path) -> None:
+    wishes = Operated(
+        cwd="/srv", uid=1000, gid=2000, groups=(5,), hostname="shop", read_only=True, capabilities=("CAP_KILL",),
+        no_new_privileges=True, terminal=True, limits=(Limit(name="nofile", soft=1024, hard=4096),),
+        bound=(Bound(target="/etc/shop", source="/srv/conf", read_only=True), Bound(target="/fast")),
+        state=(Volume(name="orders", path="/data"),), memory=1 << 20,
+    )  # fmt: skip
+    plan = RunPlan(
+        image=pushed, name="shop", argv=None, args=None, env={}, ports=(), sidecars=(), wrapped=(), context=None,
+        volumes=(), user="", restart_daemons=0, notes=(),
+    )  # fmt: skip
+    for name, text in quadlets(plan, wishes).items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [*shlex.split(os.environ["RUNTIMEIMG_TEST_QUADLET"]), "--dryrun"],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "QUADLET_UNIT_DIRS": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "unsupported key" not in done.stderr
+    (start,) = [line for line in done.stdout.splitlines() if line.startswith("ExecStart=") and pushed in line]
+    for part in (
+        "--user 1000:2000",
+        "--hostname shop",
+        "--read-only",
+        "--cap-drop all",
+        "--cap-add",
+        "--ulimit nofile",
+    ):
+        assert part in start, start
