@@ -21,7 +21,7 @@ def command() -> None:
 def info(output_format: str) -> None:
     """Show the folder of the cache, and files and bytes by kind."""
     from runtimeimg.cache import Cache
-    from runtimeimg.cli.progress import human_size
+    from runtimeimg.text import human_size
 
     found = Cache(_folder()).info()
     if output_format == "json":
@@ -39,7 +39,7 @@ def info(output_format: str) -> None:
 def prune(keep: int) -> None:
     """Remove what was kept, what was not used for longest first."""
     from runtimeimg.cache import Cache
-    from runtimeimg.cli.progress import human_size
+    from runtimeimg.text import human_size
 
     click.echo(f"removed {human_size(Cache(_folder()).prune(keep * 1_000_000))}", err=True)
 

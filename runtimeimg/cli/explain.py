@@ -49,7 +49,7 @@ def command(target: Target, path: str, output_format: str, stores: Callable[...,
 
 
 def _lines(found: Explanation) -> Iterator[str]:
-    from runtimeimg.cli.phases import human_size
+    from runtimeimg.text import human_size
 
     file = found.file
     yield f"{'path':11} {file.path}" + (f" -> {file.target}" if file.is_link else "")

@@ -113,7 +113,7 @@ def _layer_sizes(image: Image) -> list[dict[str, Any]]:
 
 
 def _show(described: dict[str, Any]) -> None:
-    from runtimeimg.cli.progress import human_size
+    from runtimeimg.text import human_size
 
     config = described["config"]
     rows: list[tuple[str, object]] = [

@@ -8,15 +8,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from runtimeimg.cli.phases import Phases, human_size
+from runtimeimg.cli.phases import Phases
 from runtimeimg.progress import Silent
-from runtimeimg.text import json_escaped, printable, without_userinfo
+from runtimeimg.text import human_size, json_escaped, printable, without_userinfo
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
 
-__all__ = ["MODES", "Display", "display", "human_size", "printable"]
+__all__ = ["MODES", "Display", "display", "printable"]
 
 SILENCE = 10.0
 """Seconds after which plain lines tell again of a transfer that goes on."""

@@ -157,7 +157,7 @@ def _groups(
     found: Sizes, changed: Sequence[Changed] | None, rows: int | None
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield headings and rows of size and name."""
-    from runtimeimg.cli.phases import human_size
+    from runtimeimg.text import human_size
 
     layers = []
     for item in found.layers:
@@ -174,13 +174,13 @@ def _groups(
 
 
 def _signed(count: int) -> str:
-    from runtimeimg.cli.phases import human_size
+    from runtimeimg.text import human_size
 
     return f"{'-' if count < 0 else '+'}{human_size(abs(count))}"
 
 
 def _sum(found: Sizes, changed: Sequence[Changed] | None) -> str:
-    from runtimeimg.cli.phases import human_size
+    from runtimeimg.text import human_size
 
     told = f"{human_size(found.files)} in {found.count:,} files"
     told = f"{human_size(found.stored)} stored, {told}" if found.stored is not None else told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from runtimeimg.cli.phases import human_size
+from runtimeimg.text import human_size
 
 if TYPE_CHECKING:
     from runtimeimg.account import Account

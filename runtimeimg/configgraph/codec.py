@@ -75,6 +75,8 @@ def _artefact(node: Artefact) -> dict[str, Any]:
         "index": node.index,
         "variants": [_variant(item) for item in node.variants],
         "paths": node.paths,
+        "given": node.given,
+        "lines": node.lines,
         "origin": _origin(node.origin),
     }
 
@@ -263,6 +265,8 @@ def _artefact_of(fields: _Fields, node_id: str, found: Links) -> Artefact:
         paths=fields.texts("paths"),
         base=_one(found, Relation.BUILT_ON, fields, needed=False),
         builders=found.get(Relation.BUILT_FROM, ()),
+        given=fields.object("given"),
+        lines=fields.map_of("lines", int),
     )
 
 
@@ -346,7 +350,7 @@ _DECODERS: Mapping[Kind, Callable[[_Fields, str, Links], Node]] = {
 }
 _COMMON = frozenset({"id", "out", "into"})
 _KEYS: Mapping[Kind, frozenset[str]] = {
-    Kind.ARTEFACT: _COMMON | {"reference", "digest", "index", "variants", "paths", "origin"},
+    Kind.ARTEFACT: _COMMON | {"reference", "digest", "index", "variants", "paths", "given", "lines", "origin"},
     Kind.LAYER: _COMMON | {"role", "size", "mediaType"},
     Kind.AUTOMATON: _COMMON | {"address", "replicas", "given", "lines", "origin"},
     Kind.INSTANCE: _COMMON | {"ordinal", "variant", "why"},

@@ -73,13 +73,17 @@ class Origin:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
+NO_ORIGIN = Origin()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One image of an artefact: the only one, or an entry of its index.
 
     `platform` is that of the entry, else of the config, as `linux/arm64/v8`; `config` the digest of the image config;
     `layers` the digests of the layers, from the lowest; `runtime` what the config says of the process, under the names
-    of the image specification (`Entrypoint`, `Env`, ...); `annotations` those of the index's entry.
+    of the image specification (`Entrypoint`, `Env`, ...), and of itself (`os`, `author`, `created`, ...); `annotations`
+    those of the index's entry.
     """
 
     manifest: str
@@ -102,18 +106,21 @@ class Artefact:
     `id` ends with the name of its document, or with a reference where no document is about it. `reference` says where
     it is, with its transport; `digest` is that of its manifest or index (of a store path: that of its closure), empty
     where nobody knows it. `base` and `builders` are ids. `paths` are the store paths of its closure, its own first.
+    `given` and `lines` are what its document sets, as those of an Automaton.
     """
 
     id: str
     reference: str
     digest: str = ""
-    origin: Origin = Origin()
+    origin: Origin = NO_ORIGIN
     index: str = ""
     """The digest of the index that the variants are entries of, empty for a single image."""
     variants: tuple[Variant, ...] = ()
     paths: tuple[str, ...] = ()
     base: str = ""
     builders: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -175,7 +182,7 @@ class Automaton:
     replicas: int = 1
     given: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
-    origin: Origin = Origin()
+    origin: Origin = NO_ORIGIN
 
     def edges(self) -> Iterator[Edge]:
         """Yield the edges that begin here."""
@@ -224,7 +231,7 @@ class HostNode:
     profile: Mapping[str, Any]
     resources: Resources = field(default_factory=Resources)
     blobs: tuple[str, ...] = ()
-    origin: Origin = Origin()
+    origin: Origin = NO_ORIGIN
 
     def edges(self) -> Iterator[Edge]:
         """Yield the edges that begin here."""

@@ -13,6 +13,7 @@ _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 _OBJECT = {"type": "object"}
+_LINES = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 
 def schema() -> dict[str, Any]:
@@ -68,6 +69,8 @@ _FIELDS: dict[Kind, dict[str, Any]] = {
         "index": _TEXT,
         "variants": {"type": "array", "items": _VARIANT},
         "paths": _TEXTS,
+        "given": _OBJECT,
+        "lines": _LINES,
         "origin": _ORIGIN,
     },
     Kind.LAYER: {"role": {"enum": [str(role) for role in Role]}, "size": _NUMBER, "mediaType": _TEXT},
@@ -75,7 +78,7 @@ _FIELDS: dict[Kind, dict[str, Any]] = {
         "address": _TEXT,
         "replicas": _NUMBER,
         "given": _OBJECT,
-        "lines": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "lines": _LINES,
         "origin": _ORIGIN,
     },
     Kind.INSTANCE: {"ordinal": _NUMBER, "variant": _TEXT, "why": _TEXT},

@@ -153,6 +153,8 @@ def arbitrary(draw: st.DrawFn) -> Graph:
                 for _ in range(draw(st.integers(0, 2)))
             ),
             paths=tuple(draw(st.lists(st.text(min_size=1, max_size=12), max_size=2))),
+            given=draw(st.dictionaries(st.text(max_size=8), _JSON, max_size=2)),
+            lines=draw(st.dictionaries(st.text(max_size=8), st.integers(0, 9), max_size=2)),
         )
         for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
     ]
