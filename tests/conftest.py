@@ -34,6 +34,7 @@ PROGRAMS = (
     "shellcheck",
     "groff",
     "chromium",
+    "rpm",
 )
 
 # "ci" gives the same examples in every run; "thorough" is for a long run by hand. A test that wants more than

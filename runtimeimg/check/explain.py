@@ -10,7 +10,7 @@ from typing import Any
 from runtimeimg.check.commands import Programs, commands, follow
 from runtimeimg.check.facts import Facts
 from runtimeimg.check.libraries import Loaders
-from runtimeimg.check.packages import Owners, Package
+from runtimeimg.check.packages import Package
 from runtimeimg.check.sources import Sources
 from runtimeimg.compose.view import File, View
 from runtimeimg.errors import NotFoundError
@@ -81,8 +81,7 @@ def explain(facts: Facts, path: str, copies: Sequence[Copy] = (), builder: str |
     if file is None:
         raise NotFoundError(f"'{path}' is not in image '{image.name}'", hint=_near(facts.view, path))
     number = file.layer
-    copy, source = Sources(facts, copies, builder).of(file.path) if number >= (facts.base_layers or 0) else (None, None)
-    package = Owners(facts.builder).of(source) if source is not None and facts.builder is not None else None
+    package, copy, source = Sources(facts, copies, builder).attributed(file)
     return Explanation(
         file=file,
         layer=number + 1,
@@ -92,7 +91,7 @@ def explain(facts: Facts, path: str, copies: Sequence[Copy] = (), builder: str |
         created_by=_created_by(facts, number),
         copy=copy,
         source=source,
-        package=package or (Owners(facts.view).of(file.path) if source is None else None),
+        package=package,
         loaded_by=tuple(_loaded_by(facts, file)),
     )
 

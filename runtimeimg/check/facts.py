@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from runtimeimg.check.loader.objects import Objects
+from runtimeimg.check.packages import Owners
 from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names
 from runtimeimg.compose.view import File, View
 from runtimeimg.findings import Finding, Place, Rule, Severity
@@ -41,6 +42,8 @@ class Facts:
     open_builder: Callable[[], View] | None = None
     levels: tuple[str, ...] = ()
     identity: Identity = field(default_factory=Identity)
+    notes: list[str] = field(default_factory=list)
+    """What could not be read of the packages' records, in sentences."""
 
     @property
     def name(self) -> str:
@@ -51,6 +54,16 @@ class Facts:
     def builder(self) -> View | None:
         """The files of the image that it was copied from, which are looked at only for what is to be done."""
         return self.open_builder() if self.open_builder is not None else None
+
+    @cached_property
+    def owners(self) -> Owners:
+        """Which package each file of the image came with, by the image's own records."""
+        return Owners(self.view, self.notes.append)
+
+    @cached_property
+    def builders_owners(self) -> Owners | None:
+        """The same of the image that it was copied from, where that is known."""
+        return Owners(self.builder, self.notes.append) if self.builder is not None else None
 
     @cached_property
     def objects(self) -> Objects:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtimeimg.check.facts import Facts
-from runtimeimg.check.packages import Owners
+from runtimeimg.check.sources import Sources
 from runtimeimg.compose.view import File, View
 from runtimeimg.image import Image
 from runtimeimg.image.values import stored_size
@@ -100,12 +100,10 @@ class Changed:
         return (self.after or 0) - (self.before or 0)
 
 
-def sizes(facts: Facts, depth: int = DEPTH) -> Sizes:
-    """Return what the bytes of an image are, the largest first."""
+def sizes(facts: Facts, sources: Sources, depth: int = DEPTH) -> Sizes:
+    """Return what the bytes of an image are, the largest first; `sources` tell which package files came with."""
     image, view = facts.view.image, facts.view
     engine = stored_size(image) is None
-    own = Owners(view)
-    builder = Owners(facts.builder) if facts.builder is not None else None
     layers = [0] * len(image.layers)
     folders: dict[str, int] = {}
     packages: dict[str, int] = {}
@@ -120,7 +118,7 @@ def sizes(facts: Facts, depth: int = DEPTH) -> Sizes:
         parts = file.path.split("/")[:-1]
         for end in range(2, min(len(parts), depth + 1) + 1):
             folders["/".join(parts[:end])] = folders.get("/".join(parts[:end]), 0) + file.size
-        package = own.of(file.path) or (builder.of(file.path) if builder is not None else None)
+        package, _, _ = sources.attributed(file)
         name = str(package) if package is not None else ""
         packages[name] = packages.get(name, 0) + file.size
     stored = stored_size(image)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from runtimeimg.check.facts import Facts
+from runtimeimg.check.packages import Package
 from runtimeimg.compose.view import File
 from runtimeimg.plan import Copy
 
@@ -40,6 +41,19 @@ class Sources:
             if builder is not None and builder.find(at, follow=False) is not None:
                 return copy, at
         return None, None
+
+    def attributed(self, file: File) -> tuple[Package | None, Copy | None, str | None]:
+        """Return the package that a file came with, and what `of` does.
+
+        What was copied is attributed by the records of the image that the copies are looked up in, what was not by
+        the image's own.
+        """
+        facts = self._facts
+        copy, source = self.of(file.path) if facts.is_new(file) else (None, None)
+        theirs = facts.builders_owners if source is not None else None
+        if source is not None and theirs is not None:
+            return theirs.of(source), copy, source
+        return facts.owners.of(file.path) if copy is None else None, copy, source
 
     @cached_property
     def _places(self) -> dict[str, list[Place]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from runtimeimg.check.facts import Facts
-from runtimeimg.check.packages import Owners
+from runtimeimg.check.sources import Sources
 from runtimeimg.text import CONTROLS
 
 WIDTH, HEIGHT = 1200.0, 760.0
@@ -92,9 +92,9 @@ def _seen(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def treemap(facts: Facts) -> Treemap:
+def treemap(facts: Facts, sources: Sources) -> Treemap:
     """Return an image's files as rectangles; of the same image the same ones."""
-    root = _tree(facts)
+    root = _tree(facts, sources)
     kept = _kept(root)
     layers = Counter[str]()
     packages = Counter[str]()
@@ -122,10 +122,8 @@ class _Groups:
     packages: dict[str, int]
 
 
-def _tree(facts: Facts) -> _Node:
+def _tree(facts: Facts, sources: Sources) -> _Node:
     """Return the folder `/`; what lies deeper than can be shown is counted in the last folder above it."""
-    own = Owners(facts.view)
-    builder = Owners(facts.builder) if facts.builder is not None else None
     root = _Node("/")
     folders, order, seen = {"": root}, list[_Node](), set[int]()
     for file in facts.view.walk():
@@ -138,7 +136,7 @@ def _tree(facts: Facts) -> _Node:
             node = folders[file.path] = _Node(name, parent, parent.depth + 1)
         elif file.is_file and id(file.inode) not in seen:
             seen.add(id(file.inode))
-            package = own.of(file.path) or (builder.of(file.path) if builder is not None else None)
+            package, _, _ = sources.attributed(file)
             of_base = facts.base_layers is not None and file.layer < facts.base_layers
             layer = "base" if of_base else f"layer {file.layer + 1}"
             owner = str(package) if package is not None else ""

@@ -52,10 +52,13 @@ class Collected:
         from runtimeimg.check.opened import opened
         from runtimeimg.check.sbom import written
         from runtimeimg.cli.looking import seen_of
+        from runtimeimg.text import printable
 
         seen, account = seen_of(part, image, self._cache), part.request.stores.account
         with opened(seen.image, cache=self._cache, account=account, base=seen.base, builder=seen.builder) as facts:
             self._made.append(written(listed(facts, part.request.plan), self._form))
+            for note in facts.notes:
+                part.request.stores.progress.line(f"note: {printable(note)}")
 
     def attach(self, built: Built, destinations: Sequence[Location], options: StoreOptions) -> None:
         """Attach them to what was written to registries and layouts; say so of a place that keeps none."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runtimeimg.build import Part
     from runtimeimg.cache import Cache
     from runtimeimg.check.facts import Facts
+    from runtimeimg.check.sources import Sources
     from runtimeimg.image import Image
     from runtimeimg.oci import Location, Platform
     from runtimeimg.plan import BuildPlan
@@ -53,6 +54,15 @@ class Looked:
     builder: Image | None = None
     place: Callable[[str], str] = str
 
+    @property
+    def sources(self) -> Sources:
+        """Where the image's files came from, by the copies of its plan."""
+        from runtimeimg.check.sources import Sources
+
+        if self.plan is None:
+            return Sources(self.facts)
+        return Sources(self.facts, self.plan.copies, str(self.plan.builder))
+
 
 @contextlib.contextmanager
 def looked_into(target: Target, options: StoreOptions, cache: Cache | None) -> Iterator[Looked]:
@@ -63,12 +73,24 @@ def looked_into(target: Target, options: StoreOptions, cache: Cache | None) -> I
     if target.is_spec:
         with composed(target, options) as (part, image), _of_built(part, image, cache) as looked:
             yield looked
+            _tell(looked.facts)
         return
     image = open_one(location_of(target.name), target.platform, options)
     named = target.builder_image
     builder = open_one(location_of(named), image.platform, options) if named else None
     with opened(image, cache=cache, account=options.account, base=base_of(image, options), builder=builder) as facts:
         yield Looked(facts=facts, builder=builder)
+        _tell(facts)
+
+
+def _tell(facts: Facts) -> None:
+    """Say what could not be read of the records of packages."""
+    import click
+
+    from runtimeimg.text import printable
+
+    for note in facts.notes:
+        click.echo(printable(f"runtimeimg: note: {note}"), err=True)
 
 
 @contextlib.contextmanager

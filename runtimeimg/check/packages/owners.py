@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from functools import cached_property
 
 from runtimeimg.check.packages import languages, system
+from runtimeimg.check.packages.rpm import rpm
 from runtimeimg.check.packages.values import Package
 from runtimeimg.compose.view import View
 
@@ -15,10 +17,14 @@ _MODULE = re.compile(r".*/node_modules/(?:@[^/]+/)?[^/]+(?=/|\Z)")
 
 
 class Owners:
-    """The packages of an image. A file belongs to the package of a language before that of the distribution."""
+    """The packages of an image. A file belongs to the package of a language before that of the distribution.
 
-    def __init__(self, view: View) -> None:
+    `note` is told of records that there are and that are not read.
+    """
+
+    def __init__(self, view: View, note: Callable[[str], None] = lambda _: None) -> None:
         self._view = view
+        self._note = note
         self._modules: dict[str, Package | None] = {}
 
     def of(self, path: str) -> Package | None:
@@ -34,21 +40,33 @@ class Owners:
     @cached_property
     def packages(self) -> tuple[Package, ...]:
         """All packages that are on record, by name; those of Node are known by their files alone."""
-        return tuple(sorted(set(self._files.values())))
+        return tuple(sorted(self._records[1]))
+
+    @property
+    def _files(self) -> dict[str, Package]:
+        return self._records[0]
 
     @cached_property
-    def _files(self) -> dict[str, Package]:
+    def _records(self) -> tuple[dict[str, Package], frozenset[Package]]:
+        """Files by their paths, and all packages: some have no files."""
         view = self._view
         found: dict[str, Package] = {}
+        known: set[Package] = set()
         name = system.distribution(view)
-        for package, files in (*system.dpkg(view, name or "debian"), *system.apk(view, name or "alpine")):
+        for package, files in (
+            *system.dpkg(view, name or "debian"),
+            *system.apk(view, name or "alpine"),
+            *rpm(view, name, self._note),
+        ):
+            known.add(package)
             for path in files:
                 found.setdefault(self._canonical(path), package)
         folders = [item for item in view.walk() if item.is_folder and item.path.endswith((".dist-info", ".egg-info"))]
         for package, files in languages.pypi(view, folders):
+            known.add(package)
             for path in files:
                 found[self._canonical(path)] = package
-        return found
+        return found, frozenset(known)
 
     @cached_property
     def _links(self) -> dict[str, str]:

@@ -10,7 +10,8 @@ from urllib.parse import quote
 class Package:
     """A package: `kind` is that of its package URL (deb, apk, rpm, pypi, npm), `namespace` a distribution or scope.
 
-    `origin` is the source package where that is another one, `license` what the record says of it.
+    `origin` is the source package where that is another one, `license` what the record says of it, `epoch` what rpm
+    counts before the version.
     """
 
     kind: str
@@ -20,13 +21,16 @@ class Package:
     architecture: str = ""
     origin: str = ""
     license: str = ""
+    epoch: str = ""
 
     @property
     def purl(self) -> str:
         """The package URL (purl-spec, "Package URL")."""
         parts = [quote(part, safe="") for part in self.namespace.split("/") if part]
         version = f"@{quote(self.version, safe='.+-~:')}" if self.version else ""
-        where = f"?arch={quote(self.architecture, safe='')}" if self.architecture else ""
+        told = [("arch", self.architecture), ("epoch", self.epoch)]
+        where = "&".join(f"{key}={quote(value, safe='')}" for key, value in told if value)
+        where = f"?{where}" if where else ""
         return f"pkg:{self.kind}/{'/'.join([*parts, quote(self.name, safe='.+-~_')])}{version}{where}"
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runtimeimg.check.facts import Facts
-from runtimeimg.check.packages import Owners, Package
+from runtimeimg.check.packages import Package
 from runtimeimg.check.sources import Sources
 from runtimeimg.compose.view import File, View
 from runtimeimg.oci import Digest
@@ -54,8 +54,7 @@ def contents_of(facts: Facts, created: int, copies: Sequence[Copy] = (), builder
     Every file and symlink of the new layers is in it once, of hard links each name.
     """
     view = facts.view
-    own = Owners(view)
-    theirs = Owners(facts.builder) if facts.builder is not None else None
+    own = facts.owners
     sources = Sources(facts, copies, builder)
     found: dict[Package | None, list[Entry]] = {}
     base: set[Package | None] = set()
@@ -69,11 +68,7 @@ def contents_of(facts: Facts, created: int, copies: Sequence[Copy] = (), builder
             base.add(own.of(file.path))
     view.fetch(new)
     for file in new:
-        copy, source = sources.of(file.path)
-        if source is not None and theirs is not None:
-            package = theirs.of(source)
-        else:
-            package = own.of(file.path) if copy is None else None
+        package, copy, source = sources.attributed(file)
         found.setdefault(package, []).append(_entry(view, file, source, copy))
     base |= set(own.packages) - found.keys()
     packages = {item for item in (*found, *base) if item is not None}
