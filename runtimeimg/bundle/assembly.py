@@ -92,7 +92,7 @@ def _process(
         "umask": defaults.value("process.user.umask")
     }
     process["args"] = said["args"]
-    process["env"] = _env(said["env"], process["user"]["uid"], files, terminal=terminal)
+    process["env"] = environment(said["env"], process["user"]["uid"], files, terminal=terminal)
     process["cwd"] = cwd
     process["capabilities"] = defaults.value("process.capabilities")
     process["noNewPrivileges"] = defaults.value("process.noNewPrivileges")
@@ -125,7 +125,7 @@ def _user(user: Mapping[str, Any], image: Image, options: BundleOptions, notes: 
     return found
 
 
-def _env(said: Iterable[str], uid: int, files: Files, *, terminal: bool) -> list[str]:
+def environment(said: Iterable[str], uid: int, files: Files, *, terminal: bool) -> list[str]:
     """Return the environment with what is missing in it; nothing that is there is touched."""
     env = list(said)
     names = {item.partition("=")[0] for item in env}

@@ -9,6 +9,8 @@ import click
 
 # name: (module, the function in it that returns the schema)
 KINDS = {
+    "artefact": ("runtimeimg.configgraph.documents", "artefact_schema"),
+    "automaton": ("runtimeimg.configgraph.documents", "automaton_schema"),
     "build": ("runtimeimg.spec", "json_schema"),
     "compat": ("runtimeimg.selection.nfd.spec", "schema"),
     "graph": ("runtimeimg.configgraph.savedschema", "schema"),

@@ -5,6 +5,9 @@
     name: gpu-node-1
     platform: linux/amd64/v3
     facts: {gpu.vendor: nvidia, cuda.driver.version: 12.4, cpu.flags: [avx2, fma]}
+    resources: {cpu: "8", memory: 64Gi, nvidia.com/gpu: "2"}     # by default the facts cpu.count and memory.bytes
+    blobs: ["sha256:..."]                                        # what it holds already
+    images: [registry.example.com/web:1]                         # and images of which it holds everything
 
 All values are texts: `6.10`, `0300` and `true` need no quotes.
 """
@@ -18,10 +21,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from runtimeimg.errors import UsageError
-from runtimeimg.oci import Platform
+from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.oci import Digest, Platform
 from runtimeimg.selection.hosts import API_VERSION, KIND, Features, Host
-from runtimeimg.spec import checks, documents, jsonschema, yamlnodes
+from runtimeimg.spec import checks, documents, jsonschema, quantities, yamlnodes
+from runtimeimg.spec.fields import ImageText, at
 from runtimeimg.spec.problems import Guide
 from runtimeimg.spec.yamlnodes import Document
 
@@ -29,6 +33,13 @@ MAX_TEXT = 4096
 """Characters of a value, and of a name of a host."""
 FACT_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._/+-]{0,251}[A-Za-z0-9+])?$"
 """Names of facts: dotted words, as `gpu.driver.version`."""
+
+RESOURCE_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$"
+"""Names of resources: `cpu`, `memory`, and devices such as `nvidia.com/gpu`."""
+MAX_BLOBS = 50_000
+"""Blobs, and images, that one document names."""
+STORE_PATH = r"^/[^\x00-\x1f\x7f]{1,1000}$"
+_BLOB = r"^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}|/[^\x00-\x1f\x7f]{1,1000})$"
 
 _SCALAR = {"anyOf": [{"type": "string", "maxLength": MAX_TEXT}, {"type": "number"}, {"type": "boolean"}]}
 _OS_WORD = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -53,6 +64,38 @@ def _fact_name(text: str) -> str:
     return text
 
 
+def resource_name(text: str) -> str:
+    """Check the name of a resource."""
+    if not re.match(RESOURCE_NAME, text) or text.endswith("\n"):
+        raise ValueError(f"{checks.shown(text)} is not a name of a resource; write one such as 'nvidia.com/gpu'")
+    return text
+
+
+def resource_quantities(found: Mapping[str, str]) -> Mapping[str, str]:
+    """Check quantities by the names of resources."""
+    for name, text in found.items():
+        try:
+            quantities.thousandths(text) if name == "cpu" else quantities.whole(text, _counted(name))
+        except ValueError as error:
+            raise at((name,), str(error)) from None
+    return found
+
+
+def _counted(name: str) -> str:
+    return "bytes" if name == "memory" else name[:40]
+
+
+def _blob(text: str) -> str:
+    if re.match(STORE_PATH, text) and not text.endswith("\n"):
+        return text
+    try:
+        return str(Digest.parse(text))
+    except InvalidDocumentError:
+        raise ValueError(
+            f"{checks.shown(text)} is neither a digest such as 'sha256:...' nor an absolute path of a store"
+        ) from None
+
+
 def _os_word(text: str) -> str:
     if not re.match(_OS_WORD, text) or text.endswith("\n"):
         raise ValueError(f"{checks.shown(text)} is none; write one such as 'linux', 'amd64' or 'v3'")
@@ -72,6 +115,13 @@ Texts = Annotated[
 FactName = Annotated[str, AfterValidator(_fact_name)]
 OsWord = Annotated[str, AfterValidator(_os_word), WithJsonSchema({"type": "string", "pattern": _OS_WORD})]
 TextMap = Mapping[Text, Text]
+_QUANTITY = {"anyOf": [{"type": "string", "pattern": quantities.PATTERN}, {"type": "number", "minimum": 0}]}
+ResourceMap = Annotated[
+    Mapping[Annotated[str, AfterValidator(resource_name)], str],
+    AfterValidator(resource_quantities),
+    WithJsonSchema({"type": "object", "propertyNames": {"pattern": RESOURCE_NAME}, "additionalProperties": _QUANTITY}),
+]
+Blob = Annotated[str, AfterValidator(_blob), WithJsonSchema({"type": "string", "pattern": _BLOB})]
 
 
 class _Closed(BaseModel):
@@ -118,6 +168,18 @@ class HostModel(_Closed):
     facts: Mapping[FactName, Texts] = Field(default={}, description="Facts by dotted names.")
     labels: TextMap = Field(default={}, description="Labels of the Kubernetes node.")
     features: HostFeatures = Field(default=HostFeatures(), description="What Node Feature Discovery found.")
+    resources: ResourceMap = Field(
+        default={},
+        description="Quantities that containers may use, as Kubernetes writes them; `cpu` and `memory` are by default "
+        "the facts `cpu.count` and `memory.bytes`.",
+        examples=[{"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": "2"}],
+    )
+    blobs: tuple[Blob, ...] = Field(
+        default=(), max_length=MAX_BLOBS, description="Digests of blobs, or paths of a store, that it holds already."
+    )
+    images: tuple[ImageText, ...] = Field(
+        default=(), max_length=MAX_BLOBS, description="References of images of which it holds every blob."
+    )
 
     def host(self, name: str) -> Host:
         """Return the host, called `name` where its document gives it no name."""
@@ -133,6 +195,9 @@ class HostModel(_Closed):
             ),
             facts=dict(self.facts),
             labels=dict(self.labels),
+            resources=dict(self.resources),
+            blobs=tuple(dict.fromkeys(self.blobs)),
+            images=tuple(dict.fromkeys(self.images)),
             features=Features(
                 flags={name: frozenset(values) for name, values in found.flags.items()},
                 attributes={name: dict(values) for name, values in found.attributes.items()},
@@ -149,6 +214,7 @@ GUIDE = Guide(
         "name": "node-1",
         "kind": KIND,
         "apiVersion": API_VERSION,
+        "resources": "{cpu: 8, memory: 64Gi}",
     },
     wanted={"platform": "a platform such as 'linux/amd64/v3' or a map with os and architecture"},
     meant={"arch": "architecture", "properties": "facts", "osversion": "os.version", "osfeatures": "os.features"},

@@ -50,6 +50,12 @@ class Host:
     features: Features = field(default_factory=Features)
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the Kubernetes node: less than its features, but what is there where those are not to be had."""
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """Quantities that containers may use, by name (`cpu`, `memory`, `nvidia.com/gpu`), as they are written."""
+    blobs: tuple[str, ...] = ()
+    """Digests of blobs, or paths of a store, that the host holds already."""
+    images: tuple[str, ...] = ()
+    """References of images of which it holds every blob."""
 
     def fact(self, name: str) -> tuple[str, ...]:
         """Return the values of a fact, none where it is not known."""
@@ -65,6 +71,9 @@ class Host:
             **_filled("facts", {name: _short(values) for name, values in sorted(self.facts.items())}),
             **_filled("labels", dict(sorted(self.labels.items()))),
             **_filled("features", _features(self.features)),
+            **_filled("resources", dict(sorted(self.resources.items()))),
+            **_filled("blobs", list(self.blobs)),
+            **_filled("images", list(self.images)),
         }
 
 

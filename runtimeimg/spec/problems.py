@@ -51,6 +51,8 @@ class Guide:
     """Other words for keys, in lower case without `-` and `_`."""
     foreign: Mapping[str, str] = field(default_factory=dict)
     """Unknown keys that have a hint of their own."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """What is said of keys that nobody sets, by dotted paths."""
     tolerated: Mapping[Path, frozenset[str]] = field(default_factory=dict)
     """Keys that mean something at a place though the model does not name them."""
     pairs: tuple[tuple[str, str], ...] = ()
@@ -231,11 +233,13 @@ def _suggested(root: Node, error: ErrorDetails, guide: Guide) -> Path | None:
 
 
 def _unknown(loc: Path, guide: Guide) -> str:
+    if (refused := guide.refused.get(format_path(loc))) is not None:
+        return refused
     key, known = str(loc[-1]), modelpaths.keys(guide.model, loc[:-1])
     if key in guide.foreign:
         return f"unknown key '{key}'; {guide.foreign[key]}"
     near = _suggestion(loc, guide)
-    hint = f"did you mean '{near}'?" if near else f"known are {', '.join(known)}"
+    hint = f"did you mean '{near}'?" if near else f"known are {', '.join(known)}" if known else "remove it"
     return f"unknown key {shown(key)}; {hint}"
 
 

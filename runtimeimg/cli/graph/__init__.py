@@ -7,7 +7,10 @@ import click
 from runtimeimg.cli.lazy import LazyGroup
 
 # name: (module of this package, what `--help` says of it)
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "build": ("build", "Make the graph of documents, and write it."),
+    "params": ("params", "Show every parameter of an automaton, and where its value comes from."),
+}
 
 
 @click.group("graph", cls=LazyGroup, package=__name__, table=COMMANDS)

@@ -14,7 +14,7 @@ from runtimeimg.budgets import MAX_DOCUMENT
 from runtimeimg.errors import InvalidDocumentError, NotFoundError, UsageError
 from runtimeimg.hostfile import open_file
 from runtimeimg.image import Image, ImageIndex, Origin
-from runtimeimg.oci import Descriptor, Index, Location, Reference
+from runtimeimg.oci import Descriptor, Digest, Index, Location, Reference
 from runtimeimg.oci.documents import declared_type
 from runtimeimg.oci.mediatypes import INDEXES, OCI_INDEX
 from runtimeimg.remains import held
@@ -133,6 +133,16 @@ class LayoutDestination:
 
         files.write_blob(self._root, blob, on_bytes)
         progress.done(key)
+
+
+def open_blob_of(location: Location, digest: Digest, options: StoreOptions) -> Image | ImageIndex | None:
+    """Return the image or index of a digest that a layout holds, whatever its names say; None where it has none."""
+    root = Path(location.path or "")
+    try:
+        raw = files.read_small(root / files.blob_name(digest))
+    except NotFoundError:
+        return None
+    return open_top(raw, None, LayoutBlobs(root, str(location)), options.max_top) if Digest.of(raw) == digest else None
 
 
 def read_index(root: Path) -> Index:

@@ -1,0 +1,84 @@
+"""`runtimeimg graph build`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtimeimg.cli.options import cache_dir, store_options
+from runtimeimg.cli.progress import MODES
+
+if TYPE_CHECKING:
+    from runtimeimg.configgraph.reading import Written
+    from runtimeimg.stores import StoreOptions
+
+_PATH = click.Path(path_type=Path, allow_dash=True)
+
+
+@click.command("build")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=_PATH)
+@click.option("-o", "--output", type=_PATH, default="graph.json", show_default=True, help="File to write.")
+@click.option("--lock", "lock_file", type=click.Path(path_type=Path), help="Lock; graph.lock beside the first PATH.")
+@click.option("--update", is_flag=True, help="Ask anew which digests references lead to, whatever the lock says.")
+@click.option("--offline", is_flag=True, help="Ask no registry: take what the lock, the cache and this machine have.")
+@click.option("--progress", type=click.Choice(MODES), default="auto", show_default=True)
+@store_options
+def command(
+    paths: tuple[Path, ...],
+    output: Path,
+    lock_file: Path | None,
+    update: bool,
+    offline: bool,
+    progress: str,
+    stores: Callable[..., StoreOptions],
+) -> None:
+    """Make the graph of the Artefacts, Automatons and Hosts in PATH..., files or folders of YAML; '-' is read.
+
+    What references lead to is kept in a lock, so that the next graph has the same images.
+    """
+    from runtimeimg.cache import Cache
+    from runtimeimg.cli.progress import display
+    from runtimeimg.configgraph import lock, saved
+    from runtimeimg.configgraph.build import build
+    from runtimeimg.configgraph.resolve import Ways
+    from runtimeimg.errors import UsageError
+
+    if update and offline:
+        raise UsageError("--update asks registries, and --offline asks none", hint="give one of the two")
+    place = lock_file or lock.beside(Path() if str(paths[0]) == "-" else paths[0])
+    with display(progress) as shown:
+        ways = Ways(
+            options=stores(shown),
+            lock=lock.read(place),
+            offline=offline,
+            update=update,
+            cache=Cache.open(cache_dir(), shown.line),
+        )
+        built = build(_documents(paths), ways, run=_nix_store)
+    if str(output) == "-":
+        sys.stdout.buffer.writelines(saved.dump(built.graph))
+    else:
+        saved.write(built.graph, output)
+    if lock.write(place, built.lock):
+        click.echo(f"wrote {place}", err=True)
+    if str(output) != "-":
+        click.echo(str(output))
+
+
+def _documents(paths: tuple[Path, ...]) -> list[Written]:
+    from runtimeimg.configgraph import reading
+    from runtimeimg.spec.yamltext import MAX_BYTES
+
+    found: list[Written] = []
+    if any(str(path) == "-" for path in paths):
+        found += reading.load(sys.stdin.buffer.read(MAX_BYTES + 1))
+    return found + reading.read_all([path for path in paths if str(path) != "-"])
+
+
+def _nix_store(arguments: Sequence[str]) -> str | None:
+    """Return what `nix-store` prints, None where it is not there."""
+    raise NotImplementedError

@@ -1,0 +1,106 @@
+"""The address of an automaton: a digest of its artefact's digest and of its canonical effective configuration.
+
+Equal addresses behave alike: whatever the process can tell of its configuration is part of it, with the defaults; for
+an index, that of each variant. What only says how often and where it runs is not: replicas, placement, resources (which
+are kept free and limit nothing), ports of the host, names and sizes of state volumes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from runtimeimg.configgraph import combining, grounds
+from runtimeimg.configgraph.combining import Given, Values
+from runtimeimg.configgraph.grounds import Ground
+from runtimeimg.configgraph.model import Artefact, Variant, name_of
+from runtimeimg.errors import InvalidDocumentError, UsageError
+
+VERSION = 1
+"""Raised where the same configuration is to have another address."""
+OUTSIDE = frozenset({"replicas", "placement", "resources"})
+"""Keys of an Automaton that do not count."""
+MAX_KEPT = 200_000
+
+
+@dataclass(slots=True)
+class Addresses:
+    """Gives addresses; what is common to many automatons is worked out once."""
+
+    _grounds: dict[tuple[str, str], Ground | None] = field(default_factory=dict)
+    _known: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def of(self, artefact: Artefact, given: Given) -> str:
+        """Return the address of an automaton of which the document sets `given`."""
+        counted = {key: value for key, value in given.items() if key not in OUTSIDE}
+        key = (artefact.id, _canonical(counted))
+        found = self._known.get(key)
+        if found is None:
+            found = self._made(artefact, counted, key[1])
+            if len(self._known) < MAX_KEPT:
+                self._known[key] = found
+        return found
+
+    def ground(self, artefact: Artefact, variant: Variant | None) -> Ground | None:
+        """Return the ground of a variant, None where no bundle can be made of it."""
+        key = (artefact.id, variant.manifest if variant else "")
+        if key not in self._grounds:
+            try:
+                self._grounds[key] = grounds.ground(variant, name_of(artefact.id))
+            except (UsageError, InvalidDocumentError):
+                self._grounds[key] = None
+        return self._grounds[key]
+
+    def _made(self, artefact: Artefact, given: Given, text: str) -> str:
+        variants: list[Any] = []
+        for variant in artefact.variants or (None,):
+            base = self.ground(artefact, variant)
+            # Of what makes no bundle the document itself is the configuration.
+            variants.append(text if base is None else canonical(combining.combine(given, base)))
+        whole = {"version": VERSION, "artefact": artefact.digest or artefact.reference, "variants": variants}
+        digest = hashlib.sha256(f"{_constant()}\n{_canonical(whole)}".encode("utf-8", "surrogatepass"))
+        return f"sha256:{digest.hexdigest()}"
+
+
+def canonical(values: Values) -> Mapping[str, Any]:
+    """Return of effective values what a process can tell, as far as the values themselves fix it."""
+    found = {key: value for key, value in values.of.items() if value not in (None, [], "")}
+    if "process.user.gid" in values.pending:
+        found["process.user"] = {key: value for key, value in found["process.user"].items() if key != "gid"}
+    found["process.env"] = sorted(found["process.env"], key=_name)
+    found["process.rlimits"] = sorted(found.get("process.rlimits", ()), key=_type)
+    found["process.capabilities"] = {name: sorted(names) for name, names in found["process.capabilities"].items()}
+    own = grounds.kernel_places()
+    found["mounts"] = [
+        {key: value for key, value in item.items() if key != "state"}
+        for item in found["mounts"]
+        if item["destination"] not in own
+    ]
+    found["ports"] = sorted(f"{item['port']}/{item['protocol']}" for item in found.get("ports", ()))
+    return found
+
+
+def _name(item: str) -> str:
+    return item.partition("=")[0]
+
+
+def _type(item: Mapping[str, Any]) -> str:
+    return str(item["type"])
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+
+
+def _canonical(value: Any) -> str:
+    """Return canonical JSON: keys in order, no white space."""
+    return _encode(value)
+
+
+@lru_cache(1)
+def _constant() -> str:
+    """Return the digest of what is in every config.json."""
+    return hashlib.sha256(_canonical(grounds.constant()).encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""An automaton's effective configuration as plain values: what its document sets, combined with its ground.
+
+`values` is what the address is made of, and what `effective` tells the sources of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runtimeimg.bundle import defaults
+from runtimeimg.bundle.values import STAGES, Hook
+from runtimeimg.configgraph import grounds
+from runtimeimg.configgraph.grounds import Ground
+
+Given = Mapping[str, Any]
+_NOTHING: Given = {}
+_OWNER = "its mode and owner are those of the image's folder, which the bundle reads"
+_HOME = "the user's home in the image's /etc/passwd, which the bundle reads; else /"
+_NUMBERS = "numbers are looked up in the image's /etc/passwd and /etc/group by the bundle"
+_GROUP = "the user's group in the image's /etc/passwd, which the bundle reads; else 0"
+
+
+@dataclass(slots=True)
+class Values:
+    """Values by the path of their parameter, as config.json has them; `pending` says what only the files tell.
+
+    Keys of `pending` are paths of parameters, or of what is in them (`process.user.gid`, `process.env.HOME`).
+    """
+
+    of: dict[str, Any] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+
+
+def combine(given: Given, base: Ground) -> Values:
+    """Return the effective values of what a document sets, on its ground."""
+    process = given.get("process", _NOTHING)
+    config = base.config["process"]
+    found = Values()
+    values = found.of
+    terminal = given.get("debug", base.debug)
+    values["root.readonly"] = _readonly(given, base)
+    values["mounts"] = _mounts(given, base, found.pending)
+    values["process.terminal"] = terminal
+    values["process.consoleSize"] = dict(zip(("height", "width"), defaults.CONSOLE, strict=True)) if terminal else None
+    values["process.cwd"] = process.get("cwd") or config["cwd"]
+    values["process.env"] = grounds.environment(base, process.get("env", _NOTHING), terminal=terminal)
+    if not any(item.startswith("HOME=") for item in values["process.env"]):
+        found.pending["process.env.HOME"] = _HOME
+    values["process.args"] = process.get("args") or (config["args"] if base.command else None)
+    values["process.rlimits"] = _rlimits(process.get("rlimits", ()), config["rlimits"])
+    values["process.capabilities"] = process.get("capabilities") or config["capabilities"]
+    values["process.noNewPrivileges"] = process.get("noNewPrivileges", config["noNewPrivileges"])
+    values["process.user"] = _user(process.get("user"), base, found.pending)
+    values["hostname"] = given.get("hostname") or base.config.get("hostname", "")
+    for stage in STAGES:
+        called = given.get("hooks", _NOTHING).get(stage, ())
+        values[f"hooks.{stage}"] = [hook(stage, item).to_json() for item in called]
+    values["ports"] = list(ports(given, base).values())
+    return found
+
+
+def hook(stage: str, given: Given) -> Hook:
+    """Return a hook as the bundle takes it."""
+    env = tuple(f"{name}={value}" for name, value in given.get("env", _NOTHING).items())
+    return Hook(
+        stage=stage, path=given["path"], args=tuple(given.get("args", ())), env=env, timeout=given.get("timeout")
+    )
+
+
+def ports(given: Given, base: Ground) -> dict[str, dict[str, Any]]:
+    """Return the ports by number and protocol: the image's, then the document's, which replace those of the same."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(base.source.config.names("ExposedPorts")):
+        number, _, protocol = name.partition("/")
+        protocol = protocol or "tcp"
+        port = int(number) if number.isascii() and number.isdigit() and len(number) < 6 else number
+        found[f"{number}/{protocol}"] = {"port": port, "protocol": protocol}
+    for item in given.get("ports", ()):
+        key = f"{item['port']}/{item.get('protocol', 'tcp')}"
+        found[key] = {"port": item["port"], "protocol": item.get("protocol", "tcp"), **item}
+    return found
+
+
+def _readonly(given: Given, base: Ground) -> bool:
+    said = given.get("root", _NOTHING).get("readonly")
+    return bool(given.get("state") or base.config["root"]["readonly"]) if said is None else bool(said)
+
+
+def _mounts(given: Given, base: Ground, pending: dict[str, str]) -> list[dict[str, Any]]:
+    """Return all mounts, the document's and its state sorted by destination behind the others.
+
+    So what is mounted within another mount comes after it, however the document orders them. They take the place of
+    volumes with the same destination.
+    """
+    found = {item["destination"]: item for item in base.config["mounts"]}
+    kernel = {item["destination"] for item in defaults.MOUNTS}
+    for place in found.keys() - kernel:
+        found[place] = {**found[place], "options": list(defaults.VOLUME_OPTIONS)}
+        pending[f"mounts.{place}"] = _OWNER
+    own: dict[str, dict[str, Any]] = {}
+    for item in given.get("mounts", ()):
+        options = {"options": list(item["options"])} if item["options"] else {}
+        own[item["destination"]] = {key: item[key] for key in ("destination", "type", "source")} | options
+        pending.pop(f"mounts.{item['destination']}", None)
+    for item in given.get("state", ()):
+        own[item["path"]] = {"destination": item["path"], "type": "bind", "state": item["name"]}
+        pending[f"mounts.{item['path']}"] = f"its source is the folder of state '{item['name']}' on the host"
+    return [item for item in found.values() if item["destination"] not in own] + [own[place] for place in sorted(own)]
+
+
+def _rlimits(given: Any, base: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = {item["type"]: item for item in base}
+    for item in given:
+        found[item["type"]] = {key: item[key] for key in ("type", "hard", "soft")}
+    return list(found.values())
+
+
+def _user(given: Given | None, base: Ground, pending: dict[str, str]) -> dict[str, Any]:
+    """Return the user as far as it is known: numbers, or the names that the bundle looks up."""
+    umask = {"umask": (given or _NOTHING).get("umask", base.config["process"]["user"]["umask"])}
+    if given is not None and "uid" in given:
+        return {key: given[key] for key in ("uid", "gid", "additionalGids") if key in given} | umask
+    if given is not None and "name" in given:
+        name, group = given["name"], given.get("group", "")
+    else:
+        name, _, group = base.user.partition(":")
+    if not (name or "0").isdigit() or not (group or "0").isdigit():
+        pending["process.user"] = _NUMBERS
+        return ({"name": name} | ({"group": group} if group else {})) | umask
+    if not group:
+        pending["process.user.gid"] = _GROUP
+    return {"uid": int(name or 0), "gid": int(group or 0)} | umask
