@@ -19,7 +19,8 @@ from runtimeimg.configgraph import combining, grounds
 from runtimeimg.configgraph.combining import Values
 from runtimeimg.configgraph.grounds import Ground
 from runtimeimg.configgraph.model import NO_ORIGIN, Artefact, Automaton, Instance, Origin, Variant, name_of
-from runtimeimg.configgraph.parameters import OF_ARTEFACT, OF_AUTOMATON, Category, Parameter
+from runtimeimg.configgraph.parameter import Category, Parameter
+from runtimeimg.configgraph.parameters import OF_ARTEFACT, OF_AUTOMATON
 from runtimeimg.configgraph.reading import path_of
 
 

@@ -7,64 +7,24 @@ what may be, and what nobody sets because something of ours does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
 from runtimeimg.bundle import defaults
+from runtimeimg.configgraph.parameter import (
+    ARTEFACT,
+    AUTOMATON,
+    ENCAPSULATED,
+    HOST,
+    OPTIONAL,
+    REQUIRED,
+    Category,
+    Combine,
+    Parameter,
+    Stage,
+    of_artefact,
+    of_automaton,
+    of_operated,
+)
 
-
-class Category(StrEnum):
-    """Who gives a parameter its value."""
-
-    REQUIRED = "Required"
-    OPTIONAL = "Optional"
-    ENCAPSULATED = "Encapsulated"
-
-
-class Stage(StrEnum):
-    """When its value is fixed: with the artefact's digest, when an operator describes an automaton, or on a host."""
-
-    ARTEFACT = "artefact"
-    AUTOMATON = "automaton"
-    HOST = "host"
-
-
-class Combine(StrEnum):
-    """What becomes of a value that an earlier stage has fixed."""
-
-    FIXED = "nothing stands before it"
-    REPLACE = "replaces"
-    NAME = "merges by name"
-    PORT = "merges by port and protocol"
-    TYPE = "merges by type"
-    DESTINATION = "merges by destination"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """A row: `path` is where a document of `kind` has it, `target` where config.json has it, empty for nowhere.
-
-    `default` is for people; `image` the field of the image config that comes before it; `setter` who sets it where it
-    is encapsulated; `formerly` its name in the discussion. `addressed` tells whether it is part of the address.
-    """
-
-    path: str
-    kind: str
-    category: Category
-    stage: Stage
-    meaning: str
-    default: str = ""
-    combine: Combine = Combine.REPLACE
-    image: str = ""
-    setter: str = ""
-    target: str = ""
-    formerly: str = ""
-    addressed: bool = False
-
-
-ARTEFACT, AUTOMATON, HOST = "Artefact", "Automaton", "Host"
-REQUIRED, OPTIONAL, ENCAPSULATED = Category
 _BUNDLE = "the bundle (docs/bundles.md)"
 _HOOKS = {
     "prestart": "before the process starts, in the runtime's namespaces; createRuntime stands in for it",
@@ -83,39 +43,16 @@ def _default(path: str) -> str:
     return f"`{json.dumps(defaults.value(path))}`"
 
 
-def _artefact(path: str, category: Category, meaning: str, **further: Any) -> Parameter:
-    return Parameter(
-        path=path,
-        kind=ARTEFACT,
-        category=category,
-        stage=Stage.ARTEFACT,
-        meaning=meaning,
-        combine=Combine.FIXED,
-        **further,
-    )
-
-
-def _automaton(path: str, category: Category, meaning: str, **further: Any) -> Parameter:
-    values = {"stage": Stage.AUTOMATON, "target": path, "addressed": True, **further}
-    return Parameter(path=path, kind=AUTOMATON, category=category, meaning=meaning, **values)
-
-
-def _operated(path: str, meaning: str, **further: Any) -> Parameter:
-    """Return a row of what says how often and where an automaton runs: it changes nothing about the process."""
-    values = {"target": "", "addressed": False, "combine": Combine.FIXED, **further}
-    return _automaton(path, values.pop("category", OPTIONAL), meaning, **values)
-
-
 PARAMETERS: tuple[Parameter, ...] = (
-    _artefact("name", REQUIRED, "What documents and commands call the artefact.", formerly="name"),
-    _artefact(
+    of_artefact("name", REQUIRED, "What documents and commands call the artefact.", formerly="name"),
+    of_artefact(
         "image",
         REQUIRED,
         "Where the image is, with its transport; it may be an index. One of `image`, `build` and `store` is given; "
         "`imageName` is another word for it.",
         formerly="imageName",
     ),
-    _artefact(
+    of_artefact(
         "digest",
         OPTIONAL,
         "Digest of the manifest or index, which the image must have; `imageDigest` is another word for it. `graph "
@@ -123,45 +60,45 @@ PARAMETERS: tuple[Parameter, ...] = (
         default="that in graph.lock, else of what the reference leads to",
         formerly="imageDigest",
     ),
-    _artefact(
+    of_artefact(
         "sha256",
         OPTIONAL,
         "Digest of the archive's file, where the image is one; in hexadecimal.",
         default="not checked",
         formerly="sha256",
     ),
-    _artefact(
+    of_artefact(
         "build",
         OPTIONAL,
         "Path of a Build spec, as seen from the document. The artefact is its `output.image`, or what `image` beside "
         "it names; its base and its builder images are what it was made from.",
         default="none",
     ),
-    _artefact("store.path", OPTIONAL, "Path of a store, in place of an image.", default="none"),
-    _artefact(
+    of_artefact("store.path", OPTIONAL, "Path of a store, in place of an image.", default="none"),
+    of_artefact(
         "store.drv",
         OPTIONAL,
         "Derivation that the path is an output of; kept for people.",
         default="unknown",
         formerly="drv",
     ),
-    _artefact(
+    of_artefact(
         "store.contents",
         OPTIONAL,
         "Paths whose closures are the artefact too; `contents` beside the name is another place for it.",
         default="`store.path` alone",
         formerly="contents",
     ),
-    _artefact(
+    of_artefact(
         "store.closure",
         OPTIONAL,
         "File that lists the closure: a path a line as `nix-store -qR` prints them, or `nix path-info --json -r`.",
         default="the store's database, else `nix-store -qR`",
     ),
-    _artefact(
+    of_artefact(
         "store.paths", OPTIONAL, "The paths of the closure, in the document itself.", default="see store.closure"
     ),
-    _artefact(
+    of_artefact(
         "store.database",
         OPTIONAL,
         "File of the store's own database.",
@@ -178,8 +115,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         setter="`graph place`; `placement.hosts` pins an automaton to hosts",
         formerly="node",
     ),
-    _operated("name", "What documents and commands call the automaton.", category=REQUIRED),
-    _automaton(
+    of_operated("name", "What documents and commands call the automaton.", category=REQUIRED),
+    of_automaton(
         "artefact",
         REQUIRED,
         "What runs: the name of an Artefact document, or an image reference.",
@@ -187,7 +124,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         target="",
         formerly="artefact",
     ),
-    _automaton(
+    of_automaton(
         "ociVersion",
         ENCAPSULATED,
         "Version of the runtime specification.",
@@ -197,7 +134,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         formerly="ociVersion",
         addressed=False,
     ),
-    _automaton(
+    of_automaton(
         "root.path",
         ENCAPSULATED,
         "Root file system in the bundle.",
@@ -205,14 +142,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         setter=_BUNDLE,
         formerly="root.path",
     ),
-    _automaton(
+    of_automaton(
         "root.readonly",
         OPTIONAL,
         "Whether the root file system cannot be written to.",
         default="`true` where a volume or state is mounted, else `false`",
         formerly="root.readonly",
     ),
-    _automaton(
+    of_automaton(
         "mounts",
         OPTIONAL,
         "Further mounts: `destination`, `type`, `source`, `options`, or the short form of `bundle --mount`.",
@@ -221,7 +158,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.Volumes",
         formerly="mounts",
     ),
-    _automaton(
+    of_automaton(
         "state",
         OPTIONAL,
         "Volumes that belong to the automaton and outlive its instances: `name`, `path`, `size`.",
@@ -229,7 +166,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         combine=Combine.DESTINATION,
         target="mounts",
     ),
-    _automaton(
+    of_automaton(
         "process.terminal",
         ENCAPSULATED,
         "Whether the process has a terminal.",
@@ -237,7 +174,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         setter="`debug: true`",
         formerly="process.terminal",
     ),
-    _automaton(
+    of_automaton(
         "process.consoleSize",
         ENCAPSULATED,
         "Height and width of the terminal.",
@@ -245,7 +182,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         setter="`debug: true`",
         formerly="process.consoleSize",
     ),
-    _automaton(
+    of_automaton(
         "process.cwd",
         OPTIONAL,
         "Working directory of the process.",
@@ -253,7 +190,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.WorkingDir",
         formerly="process.cwd",
     ),
-    _automaton(
+    of_automaton(
         "process.env",
         OPTIONAL,
         "Environment: a map, or a list of `NAME=VALUE`.",
@@ -262,7 +199,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.Env",
         formerly="process.env",
     ),
-    _automaton(
+    of_automaton(
         "process.args",
         REQUIRED,
         "The whole command; needed where the image says none.",
@@ -270,7 +207,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.Entrypoint, Config.Cmd",
         formerly="process.args",
     ),
-    _automaton(
+    of_automaton(
         "process.rlimits",
         OPTIONAL,
         "Limits of the process: a map of types to a number or `{soft, hard}`, or a list as config.json has it.",
@@ -278,7 +215,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         combine=Combine.TYPE,
         formerly="process.rlimits",
     ),
-    _automaton(
+    of_automaton(
         "process.apparmorProfile",
         ENCAPSULATED,
         "AppArmor profile.",
@@ -287,21 +224,21 @@ PARAMETERS: tuple[Parameter, ...] = (
         stage=Stage.HOST,
         formerly="process.apparmorProfile",
     ),
-    _automaton(
+    of_automaton(
         "process.capabilities",
         OPTIONAL,
         "Capabilities: a list for all five sets, or a map of sets.",
         default="CAP_AUDIT_WRITE, CAP_KILL, CAP_NET_BIND_SERVICE in all five sets",
         formerly="process.capabilities",
     ),
-    _automaton(
+    of_automaton(
         "process.noNewPrivileges",
         OPTIONAL,
         "Whether nothing that is started gets more privileges than the process has.",
         default=_default("process.noNewPrivileges"),
         formerly="process.noNewPrivileges",
     ),
-    _automaton(
+    of_automaton(
         "process.oomScoreAdj",
         ENCAPSULATED,
         "What the kernel makes of the process when memory is short.",
@@ -310,7 +247,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         stage=Stage.HOST,
         formerly="process.oomScoreAdj",
     ),
-    _automaton(
+    of_automaton(
         "process.selinuxLabel",
         ENCAPSULATED,
         "SELinux label.",
@@ -319,7 +256,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         stage=Stage.HOST,
         formerly="process.selinuxLabel",
     ),
-    _automaton(
+    of_automaton(
         "process.user",
         OPTIONAL,
         "User and group, as an image has them (`app`, `1000:1000`), or a map with `uid` and `gid`, `additionalGids` "
@@ -328,7 +265,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.User",
         formerly="process.user",
     ),
-    _automaton(
+    of_automaton(
         "hostname",
         OPTIONAL,
         "Host name in the container.",
@@ -336,7 +273,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         formerly="hostname",
     ),
     *(
-        _automaton(
+        of_automaton(
             f"hooks.{name}",
             OPTIONAL,
             f"Programs of the host that the runtime calls {when}: `path`, `args`, `env`, `timeout`.",
@@ -347,7 +284,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         )
         for name, when in _HOOKS.items()
     ),
-    _automaton(
+    of_automaton(
         "linux.namespaces",
         ENCAPSULATED,
         "Namespaces that the container has of its own.",
@@ -357,7 +294,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         formerly="namespaces",
         addressed=False,
     ),
-    _automaton(
+    of_automaton(
         "annotations",
         ENCAPSULATED,
         "What the bundle says of its image.",
@@ -367,7 +304,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.Labels",
         formerly="annotations",
     ),
-    _automaton(
+    of_automaton(
         "linux.resources.devices",
         ENCAPSULATED,
         "Devices that the container may use.",
@@ -375,21 +312,21 @@ PARAMETERS: tuple[Parameter, ...] = (
         setter=_BUNDLE,
         addressed=False,
     ),
-    _automaton(
+    of_automaton(
         "linux.maskedPaths",
         ENCAPSULATED,
         "Files of the kernel that cannot be read.",
         default="see docs/bundles.md",
         setter=_BUNDLE,
     ),
-    _automaton(
+    of_automaton(
         "linux.readonlyPaths",
         ENCAPSULATED,
         "Files of the kernel that cannot be written to.",
         default="see docs/bundles.md",
         setter=_BUNDLE,
     ),
-    _automaton(
+    of_automaton(
         "debug",
         OPTIONAL,
         "Whether the process gets a terminal, for a shell in it.",
@@ -398,7 +335,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         combine=Combine.FIXED,
         addressed=False,
     ),
-    _automaton(
+    of_automaton(
         "ports",
         OPTIONAL,
         "Ports that the process listens on: a number, `53/udp`, or `port`, `protocol`, `hostPort`, `serviceName`, "
@@ -408,34 +345,34 @@ PARAMETERS: tuple[Parameter, ...] = (
         image="Config.ExposedPorts",
         target="annotations[org.opencontainers.image.exposedPorts]",
     ),
-    _operated("replicas", "How many instances there are.", default="`1`"),
-    _operated(
+    of_operated("replicas", "How many instances there are.", default="`1`"),
+    of_operated(
         "resources",
         "What a host keeps free for each instance, as Kubernetes writes it: `cpu`, `memory`, and others such as "
         "`nvidia.com/gpu`. It is no limit.",
         default="nothing",
         stage=Stage.HOST,
     ),
-    _operated("placement.hosts", "Hosts of which instances may run on no others.", default="all", stage=Stage.HOST),
-    _operated(
+    of_operated("placement.hosts", "Hosts of which instances may run on no others.", default="all", stage=Stage.HOST),
+    of_operated(
         "placement.require",
         "What must hold of a host's facts and labels: `KEY=VALUE`, `KEY>=VERSION`, or `KEY` for any value.",
         default="nothing",
         stage=Stage.HOST,
     ),
-    _operated(
+    of_operated(
         "placement.prefer",
         "What is liked of a host's facts and labels: `KEY=VALUE[:WEIGHT]`.",
         default="nothing",
         stage=Stage.HOST,
     ),
-    _operated(
+    of_operated(
         "placement.spread",
         "What instances are spread over: `host`, or the name of a fact or label.",
         default="nothing",
         stage=Stage.HOST,
     ),
-    _operated(
+    of_operated(
         "placement.platform",
         "Platform that instances run on.",
         default="any that the artefact has a variant for",
