@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from runtimeimg.configgraph import fields, parameters
 from runtimeimg.configgraph.parts import Capabilities, Hooks, MountPart, Port, Rlimits, State, User, distinct
+from runtimeimg.configgraph.refusals import refusals
 from runtimeimg.spec import checks, jsonschema
 from runtimeimg.spec.fields import AbsolutePath, ImageText, ObjectName, PlatformText, Program, at
 from runtimeimg.spec.problems import Guide
@@ -233,7 +234,7 @@ AUTOMATON_GUIDE = Guide(
         "requests": "resources",
         "nodeselector": "require",
     },
-    refused=parameters.refusals(),
+    refused=refusals(),
     commands=frozenset({"args"}),
 )
 

@@ -6,7 +6,7 @@ what may be, and what nobody sets because something of ours does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from runtimeimg.bundle import defaults
 from runtimeimg.configgraph.parameter import (
@@ -16,7 +16,6 @@ from runtimeimg.configgraph.parameter import (
     HOST,
     OPTIONAL,
     REQUIRED,
-    Category,
     Combine,
     Parameter,
     Stage,
@@ -266,11 +265,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         formerly="process.user",
     ),
     of_automaton(
-        "hostname",
-        OPTIONAL,
-        "Host name in the container.",
-        default="the artefact's name",
-        formerly="hostname",
+        "hostname", OPTIONAL, "Host name in the container.", default="the artefact's name", formerly="hostname"
     ),
     *(
         of_automaton(
@@ -401,23 +396,3 @@ PARAMETERS: tuple[Parameter, ...] = (
 
 OF_AUTOMATON: Mapping[str, Parameter] = {item.path: item for item in PARAMETERS if item.kind == AUTOMATON}
 OF_ARTEFACT: Mapping[str, Parameter] = {item.path: item for item in PARAMETERS if item.kind == ARTEFACT}
-DISCUSSION_ALIASES = {"namespaces": "linux.namespaces"}
-"""Other places of encapsulated parameters: where the discussion has them."""
-
-
-def refusal(item: Parameter) -> str:
-    """Return what is said of an encapsulated parameter that a document sets."""
-    return f"'{item.path}' is encapsulated: {item.setter} sets it; remove it here"
-
-
-def refusals() -> dict[str, str]:
-    """Return what is said of each key that nobody sets, by its dotted path in an Automaton."""
-    return dict(_refusals())
-
-
-def _refusals() -> Iterator[tuple[str, str]]:
-    for item in OF_AUTOMATON.values():
-        if item.category is Category.ENCAPSULATED:
-            yield item.path, refusal(item)
-    for name, path in DISCUSSION_ALIASES.items():
-        yield name, f"'{name}' is encapsulated: {OF_AUTOMATON[path].setter} sets it, as '{path}'; remove it here"
