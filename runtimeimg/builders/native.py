@@ -12,6 +12,7 @@ from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.shell import require_shell
 from runtimeimg.cache import Cache, work_folder
 from runtimeimg.compose import results
+from runtimeimg.compose.blobs import downloaded
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
 from runtimeimg.compose.grouping import MODES, Mode
 from runtimeimg.compose.history import lines, moment
@@ -85,9 +86,10 @@ def _compose(request: BuildRequest, cache: Cache | None, folder: Path) -> Image:
     else:
         composed, inputs = _layers(request, opened, cache, folder)
     config = base.config if base is not None else _empty_config(request, opened)
+    below = base.layers if base is not None else ()
     return Image(
         config=_finished(configure(config, request.plan).with_config(Image=None), base, composed, inputs),
-        layers=(*(base.layers if base is not None else ()), *(item.layer for item in composed)),
+        layers=(*(downloaded(below, cache, folder) if cache else below), *(item.layer for item in composed)),
         name=request.plan.name or "",
     )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
-from runtimeimg.compose.layers import LayerRef, Ranged
+from runtimeimg.compose.layers import DownloadedLayer, LayerRef, Ranged
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.image import Layer
 from runtimeimg.image.decompress import raw_pieces
@@ -96,6 +96,21 @@ class Blobs:
             self._account.add(cache_hits=1)
             path.unlink(missing_ok=True)
         return True
+
+
+def downloaded(layers: Iterable[Layer], cache: Cache, folder: Path) -> tuple[Layer, ...]:
+    """Return layers that are read from the cache where it has their blobs; second names of these are in `folder`."""
+    return tuple(_downloaded(layer, cache, folder) for layer in layers)
+
+
+def _downloaded(layer: Layer, cache: Cache, folder: Path) -> Layer:
+    descriptor, origin = layer.descriptor, layer.origin
+    if origin is None or origin.store != "registry":
+        return layer
+    path = folder / f"base-{descriptor.digest.encoded}"
+    if not path.exists() and not cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
+        return layer
+    return DownloadedLayer(layer=layer, path=path)
 
 
 class FileRange:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 from runtimeimg.image import Layer
+from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.spans import OpenRange
 from runtimeimg.image.values import Origin
 from runtimeimg.oci import Descriptor, Digest
@@ -21,11 +24,10 @@ class Ranged(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexedLayer:
-    """A layer that is read by an index which somebody else may have made; `index` is the digest of what that is in."""
+class _Around:
+    """A layer that is another one, but for how it is read."""
 
     layer: Layer
-    index: Digest
 
     @property
     def diff_id(self) -> Digest:
@@ -50,6 +52,31 @@ class IndexedLayer:
     def open(self) -> IO[bytes]:
         """Return a verified reader of the blob."""
         return self.layer.open()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedLayer(_Around):
+    """A layer that is read by an index which somebody else may have made; `index` is the digest of what that is in."""
+
+    index: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadedLayer(_Around):
+    """A layer of a registry whose blob is also in the file `path`, and read from there while that is whole."""
+
+    path: Path
+
+    def open(self) -> IO[bytes]:
+        """Return a verified reader of the blob."""
+        try:
+            with self.path.open("rb") as file:
+                whole = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == self.descriptor.digest
+        except OSError:
+            whole = False
+        if not whole:
+            return self.layer.open()
+        return FileLayer(descriptor=self.descriptor, diff_id=self.diff_id, path=self.path).open()
 
 
 def salted(digest: Digest, index: Digest) -> Digest:

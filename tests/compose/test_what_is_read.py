@@ -186,3 +186,37 @@ def test_a_blob_that_cannot_be_written_costs_no_build(built, fat, tmp_path, monk
     assert Cache(tmp_path / "cache").info().files["blob"] == 0
     assert built(registry_layer(file("app/other")))
     assert fat.opened == 2
+
+
+# What a build has downloaded is not downloaded again to be written somewhere
+
+
+@pytest.fixture
+def of_a_base(compose, tmp_path):
+    """Call it to build on a base of a registry; returns the base's layer and what is read of it by whoever writes it."""
+    below = registry_layer(folder("etc"), file("etc/os", b"x"))
+
+    def read(spoil=lambda path: None):
+        composer = compose(base=image("base", below), builder=image("builder", [file("app/x", b"1")]))
+        with composer.build(plan([("/app", "/app")]), cache_dir=tmp_path / "cache") as made:
+            for path in (tmp_path / "cache").rglob("base-*"):
+                spoil(path)
+            with made.layers[0].open() as blob:
+                return below, blob.read()
+
+    return read
+
+
+def test_a_base_layer_that_was_downloaded_is_written_out_of_the_cache(of_a_base):
+    below, data = of_a_base()
+    assert data == below.blob
+    assert below.opened == 1
+    below, data = of_a_base()
+    assert (data, below.opened) == (below.blob, 1)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"?"), lambda path: path.unlink()])
+def test_a_base_layer_whose_file_is_damaged_or_gone_is_downloaded_again(of_a_base, spoil):
+    below, data = of_a_base(spoil)
+    assert data == below.blob
+    assert below.opened == 2
