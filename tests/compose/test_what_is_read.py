@@ -193,7 +193,7 @@ def test_a_blob_that_cannot_be_written_costs_no_build(built, fat, tmp_path, monk
 
 @pytest.fixture
 def of_a_base(compose, tmp_path):
-    """Call it to build on a base of a registry; returns the base's layer and what is read of it by whoever writes it."""
+    """Call it to build on a base of a registry; returns its layer, and what whoever writes it reads of that."""
     below = registry_layer(folder("etc"), file("etc/os", b"x"))
 
     def read(spoil=lambda path: None):
