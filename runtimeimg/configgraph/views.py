@@ -85,5 +85,5 @@ def _alike(view: View, name: str, kinds: tuple[Kind, ...]) -> str | None:
     ids = [node_id for kind in kinds for node_id in islice(view.ids(kind), _COMPARED)]
     names = {node_id.partition("/")[2]: node_id for node_id in reversed(ids)}
     wanted = name[:200].partition("/")[2] if name.partition("/")[0] in frozenset(map(str, kinds)) else name[:200]
-    found = difflib.get_close_matches(wanted, names, n=3)
-    return f"did you mean {' or '.join(repr(names[item]) for item in found)}?" if found else None
+    found = difflib.get_close_matches(wanted, names, n=1)
+    return f"did you mean {names[found[0]]!r}?" if found else None

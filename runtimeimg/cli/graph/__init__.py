@@ -9,7 +9,9 @@ from runtimeimg.cli.lazy import LazyGroup
 # name: (module of this package, what `--help` says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build", "Make the graph of documents, and write it."),
+    "closure": ("closure", "List the blobs that something needs, and those that somebody lacks."),
     "params": ("params", "Show every parameter of an automaton, and where its value comes from."),
+    "place": ("place", "Choose a host for each instance."),
 }
 
 
