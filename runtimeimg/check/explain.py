@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,17 +71,14 @@ class Explanation:
         }
 
 
-def explain(facts: Facts, path: str, copies: Sequence[Copy] = (), builder: str | None = None) -> Explanation:
-    """Return why `path` is in an image; `copies` are those of its plan, `builder` the name of what most of them read.
-
-    NotFoundError for what is not there.
-    """
+def explain(facts: Facts, path: str, sources: Sources) -> Explanation:
+    """Return why `path` is in an image; `sources` tell which copy brought it. NotFoundError for what is not there."""
     image = facts.view.image
     file = facts.view.find(path if path.startswith("/") else f"/{path}", follow=False)
     if file is None:
         raise NotFoundError(f"'{path}' is not in image '{image.name}'", hint=_near(facts.view, path))
     number = file.layer
-    package, copy, source = Sources(facts, copies, builder).attributed(file)
+    package, copy, source = sources.attributed(file)
     return Explanation(
         file=file,
         layer=number + 1,

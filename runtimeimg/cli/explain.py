@@ -36,9 +36,7 @@ def command(target: Target, path: str, output_format: str, stores: Callable[...,
     few_arenas()
     options, cache = stores(), Cache.open(cache_dir())
     with looked_into(target, options, cache) as looked:
-        plan = looked.plan
-        builder = str(plan.builder) if plan is not None else None
-        found = explain(looked.facts, path, plan.copies if plan is not None else (), builder)
+        found = explain(looked.facts, path, looked.sources)
         if found.copy is not None:
             found = replace(found, copy=replace(found.copy, origin=looked.place(found.copy.origin)))
     if output_format == "json":
@@ -67,5 +65,7 @@ def _lines(found: Explanation) -> Iterator[str]:
     if found.package is not None:
         source = f", source {found.package.origin}" if found.package.origin else ""
         yield f"{'package':11} {found.package}{source}"
+    elif not file.is_folder:
+        yield f"{'package':11} (of no package)"
     for program in found.loaded_by:
         yield f"{'loaded by':11} {program}"

@@ -21,7 +21,7 @@ import yaml
 from click.testing import CliRunner
 
 from runtimeimg.cli.main import cli
-from tests.conftest import REGISTRY
+from tests.check.conftest import Kept
 
 SPECS = {
     name: yaml.safe_load((Path(__file__).parents[2] / "samples" / name / "build.yaml").read_text())
@@ -36,7 +36,7 @@ DIRECTORIES = [
     if directory not in NOT_NEEDED
 ]
 
-pytestmark = [pytest.mark.engine, pytest.mark.registry]
+pytestmark = pytest.mark.engine
 
 
 def run(*words: object, spec: Mapping[str, Any] | None = None) -> tuple[int, str, str]:
@@ -75,18 +75,21 @@ def start(engine: docker.APIClient) -> Iterator[Callable[..., tuple[int, str]]]:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_nothing_is_said_of_a_sample(samples: Path, name: str) -> None:
-    code, out, err = run("check", samples / name / "build.yaml")
+def test_nothing_is_said_of_a_sample(kept: Kept, name: str) -> None:
+    code, out, err = run("check", kept.file(name))
     assert (code, out) == (0, "nothing found\n"), err
 
 
 @pytest.mark.parametrize(("name", "directory"), DIRECTORIES)
-def test_every_directory_that_a_sample_needs_is_missed(samples: Path, name: str, directory: str) -> None:
-    code, out, _ = run("check", "-", "--severity", "error", "--format", "json", spec=without(SPECS[name], directory))
+def test_every_directory_that_a_sample_needs_is_missed(kept: Kept, name: str, directory: str) -> None:
+    code, out, _ = run(
+        "check", "-", "--severity", "error", "--format", "json", spec=without(kept.spec(name), directory)
+    )
     assert code == 10
     assert json.loads(out)["counts"]["error"] >= 1
 
 
+BUILDER = "runtimeimg-test-ecosystem/builder:1"
 PYTHON, NODE, SLIM = "runtimeimg-samples/python-redis:3.11", "runtimeimg-samples/node:18", "debian:bookworm-slim"
 DOCKERFILE = """
 FROM runtimeimg-samples/python-redis:3.11
@@ -112,16 +115,16 @@ class Program:
     rule: str
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def spec(self, builder: str, directories: Sequence[str]) -> dict[str, Any]:
+    def spec(self, builder: Kept, directories: Sequence[str]) -> dict[str, Any]:
         return {
             "apiVersion": "shipwright.io/v1alpha1",
             "kind": "Build",
             "metadata": {"name": "program"},
             "spec": {
-                "builder": {"image": builder},
+                "builder": {"image": builder.image(BUILDER)},
                 "output": {"image": "runtimeimg-test-ecosystem/program:1"},
                 "runtime": {
-                    "base": {"image": f"{REGISTRY}/{self.base}"},
+                    "base": {"image": builder.image(self.base)},
                     "workDir": "/app",
                     "env": dict(self.env),
                     "directories": list(directories),
@@ -152,24 +155,19 @@ PROGRAMS = {
 
 
 @pytest.fixture(scope="module")
-def builder(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Name of an image with packages of Debian, PyPI and npm."""
-    name = "runtimeimg-test-ecosystem/builder:1"
+def builder(kept: Kept, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """An image with packages of Debian, PyPI and npm is there."""
     folder = tmp_path_factory.mktemp("builder")
     (folder / "Dockerfile").write_text(DOCKERFILE)
     built = subprocess.run(
-        ["docker", "build", "--network", "host", "-t", name, folder], capture_output=True, text=True, check=False
+        ["docker", "build", "--network", "host", "-t", BUILDER, folder], capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stdout + built.stderr
-    for image in (name, PYTHON, NODE):
-        subprocess.run(["docker", "tag", image, f"{REGISTRY}/{image}"], check=True)
-        subprocess.run(["docker", "push", "-q", f"{REGISTRY}/{image}"], check=True, capture_output=True)
-        subprocess.run(["docker", "rmi", f"{REGISTRY}/{image}"], check=True, capture_output=True)
-    return f"{REGISTRY}/{name}"  # kept, so that the next run builds nothing
+    return kept  # its image stays, so that the next run builds nothing
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_programs_of_other_ecosystems(name: str, builder: str, start: Callable[..., tuple[int, str]]) -> None:
+def test_programs_of_other_ecosystems(name: str, builder: Kept, start: Callable[..., tuple[int, str]]) -> None:
     program = PROGRAMS[name]
     whole = program.spec(builder, program.directories)
     code, out, err = run("check", "-", "--format", "json", spec=whole)
@@ -182,7 +180,7 @@ def test_programs_of_other_ecosystems(name: str, builder: str, start: Callable[.
         broken = program.spec(builder, program.directories)
         broken["spec"]["runtime"]["directories"] = [
             *(item for item in program.directories if not program.lost.startswith(item)),
-            *_beside(builder, program),
+            *_beside(program),
         ]
     code, out, _ = run("check", "-", "--format", "json", spec=broken)
     assert code == 10
@@ -199,15 +197,14 @@ done
 """
 
 
-def _beside(builder: str, program: Program) -> list[str]:
+def _beside(program: Program) -> list[str]:
     """Return what is in the folders on the way to what is left out, but for that."""
-    local = builder.removeprefix(f"{REGISTRY}/")
     (top,) = (item for item in program.directories if program.lost.startswith(item))
-    command = ["docker", "run", "--rm", "-e", f"top={top}", "-e", f"at={program.lost}", local, "sh", "-c", SIBLINGS]
+    command = ["docker", "run", "--rm", "-e", f"top={top}", "-e", f"at={program.lost}", BUILDER, "sh", "-c", SIBLINGS]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_packages_for_another_python(builder: str, start: Callable[..., tuple[int, str]]) -> None:
+def test_packages_for_another_python(builder: Kept, start: Callable[..., tuple[int, str]]) -> None:
     """The folder of the packages says which version they are for, and Python looks into its own alone."""
     whole = PROGRAMS["wheel-with-libraries"].spec(builder, ["/app/venv", "/app/db.py"])
     site = "/app/venv/lib/python3.11/site-packages"
@@ -281,7 +278,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.openssl
-def test_a_client_without_certificates(builder: str, start: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+def test_a_client_without_certificates(builder: Kept, start: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     """A server of this machine, whose certificate is the one that the healthy twin trusts."""
     with server(tmp_path) as (url, certificate):
         (tmp_path / "ca.crt").write_bytes(certificate)

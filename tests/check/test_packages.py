@@ -20,6 +20,7 @@ from runtimeimg.errors import NotFoundError
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_one
+from tests.check.conftest import Kept
 from tests.check.images import Files, Put, image
 from tests.check.objects import program, static
 from tests.stores.made import write
@@ -157,8 +158,7 @@ print(json.dumps(sorted(d.metadata["Name"].lower().replace("_", "-") + " " + d.v
 
 
 @pytest.mark.engine
-def test_packages_of_the_samples_are_those_that_their_tools_list(samples: Path, reader: Reader) -> None:
-    del samples
+def test_packages_of_the_samples_are_those_that_their_tools_list(kept: Kept, reader: Reader) -> None:
     listed = {
         "counter-build": ["/app/venv/bin/python", "-c", LISTED],
         "web-build": ["sh", "-c", "npm ls --all --json 2>/dev/null || true"],
@@ -168,7 +168,7 @@ def test_packages_of_the_samples_are_those_that_their_tools_list(samples: Path, 
         said = json.loads(
             subprocess.run(["docker", "run", "--rm", tag, *command], capture_output=True, text=True, check=True).stdout
         )
-        view = View(open_one(Location.parse(f"docker-daemon:{tag}"), None, StoreOptions()), reader)
+        view = View(open_one(Location.parse(kept.image(tag)), None, StoreOptions()), reader)
         owners = Owners(view)
         if name == "counter-build":
             found = sorted(f"{item.name} {item.version}" for item in owners.packages if item.kind == "pypi")
@@ -292,15 +292,15 @@ def test_against_names_exactly_the_files_that_differ(reader: Reader) -> None:
 
 
 @pytest.mark.engine
-def test_against_a_second_build_of_a_sample(samples: Path, tmp_path: Path) -> None:
+def test_against_a_second_build_of_a_sample(kept: Kept, tmp_path: Path) -> None:
     """One file is changed, one left out, one added: these are named, and nothing else."""
     name = f"runtimeimg-test-size/web-build:{uuid.uuid4().hex[:8]}"
     script = "echo '// more' >>/workspace/source/dist/links.js; rm /workspace/source/public/index.html; echo x >/workspace/source/public/new.txt"
     try:
         subprocess.run(["docker", "build", "-q", "-t", name, "-"], check=True, capture_output=True,
                        input=f"FROM runtimeimg-samples/web-build:1\nRUN {script}\n".encode())  # fmt: skip
-        run("build", samples / "nodejs/build.yaml", "-o", f"oci:{tmp_path}/first", "--builder", "native", "-q")
-        _, out = run("size", samples / "nodejs/build.yaml", "--builder-image", name, "--against", f"oci:{tmp_path}/first",
+        run("build", kept.file("nodejs"), "-o", f"oci:{tmp_path}/first", "--builder", "native", "-q")
+        _, out = run("size", kept.file("nodejs"), "--builder-image", name, "--against", f"oci:{tmp_path}/first",
                      "--format", "json")  # fmt: skip
     finally:
         subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)

@@ -7,7 +7,6 @@ import sys
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from click.testing import CliRunner
@@ -16,20 +15,17 @@ from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-from runtimeimg.account import Account
 from runtimeimg.check.sbom import FORMATS
 from runtimeimg.check.sbom.values import plain, seconds
 from runtimeimg.cli.main import cli
-from runtimeimg.compose.reading import Reader
-from runtimeimg.compose.view import View
 from runtimeimg.errors import UnavailableError, UsageError
-from runtimeimg.image import Image
+from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Location
-from runtimeimg.stores import StoreOptions, open_one
+from runtimeimg.stores import StoreOptions, open_image, open_one
 from runtimeimg.stores.artifacts import artifacts_of
 from tests.check.images import Files, Put, image
 from tests.check.objects import program
-from tests.check.test_packages import DPKG, LISTED, _installed
+from tests.check.test_packages import DPKG
 from tests.stores.made import write
 
 _SITE = "/app/venv/lib/python3.11/site-packages"
@@ -203,75 +199,44 @@ def test_texts_and_times() -> None:
     ] * 5
 
 
-SAMPLES = ("python", "nodejs", "petclinic")
+VARIANTS = """  variants:
+    - {name: plain, platform: linux/amd64}
+    - {name: tool, platform: linux/amd64, annotations: {com.example.tool: "yes"}, runtime: {env: {A: b}}}
+    - {name: arm, platform: linux/arm64}
+"""
 
 
-@pytest.fixture(scope="module")
-def made(
-    samples: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Image, set[str], dict[str, str | None]]]:
-    """The samples, composed natively: image, new files, and what the document that is attached says of each."""
-    folder = tmp_path_factory.mktemp("sbom")
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        for name in SAMPLES:
-            out = f"oci:{folder}/{name}:1"
-            run(
-                "build",
-                samples / name / "build.yaml",
-                "-o",
-                out,
-                "--builder",
-                "native",
-                "--check",
-                "off",
-                "--sbom",
-                "cyclonedx",
-            )
-            image = built(out)
-            assert image.manifest is not None
-            kept = artifacts_of(Location.parse(out), StoreOptions())
-            (entry,) = kept.of_type(image.manifest.digest, FORMATS["cyclonedx"].media_type)
-            (data,) = kept.files(entry.digest, 64 << 20).values()
-            base = {"python": "python-redis:3.11", "nodejs": "node:18", "petclinic": "java:17"}[name]
-            below = len(built(f"docker-daemon:runtimeimg-samples/{base}").layers)
-            with Reader(cache=None, account=Account()) as reader:
-                new = {
-                    plain(file.path)
-                    for file in View(image, reader).walk()
-                    if file.layer >= below and not file.is_folder
-                }
-            found[name] = image, new, files_of("cyclonedx", valid("cyclonedx", data.decode()))
-    return found
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("name", SAMPLES)
-def test_every_new_file_of_a_sample_is_attributed_or_listed(name: str, made: Any) -> None:
-    _, new, found = made[name]
-    assert new
-    assert found.keys() == new
-
-
-@pytest.mark.engine
-def test_packages_of_the_samples_are_those_of_their_tools(made: Any) -> None:
-    pip = {item.replace(" ", "@") for item in told("counter-build", "/app/venv/bin/python", "-c", LISTED)}
-    found = {
-        purl.removeprefix("pkg:pypi/") for purl in made["python"][2].values() if purl and purl.startswith("pkg:pypi/")
-    }
-    assert found == pip
-    npm = {item.replace(" ", "@") for item in _installed(told("web-build", "sh", "-c", "npm ls --all --json || true"))}
-    found = {
-        unquote(purl.removeprefix("pkg:npm/"))
-        for purl in made["nodejs"][2].values()
-        if purl and purl.startswith("pkg:npm/")
-    }
-    assert len(found) > 30
-    assert found <= npm, found - npm
-
-
-def told(image: str, *argv: str) -> Any:
-    """Return what a program in a builder image prints, as JSON."""
-    words = ["docker", "run", "--rm", f"runtimeimg-samples/{image}:1", *argv]
-    return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+@pytest.mark.registry
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_each_image_of_an_index_has_its_own(name: str, kind: str, spec: Path, tmp_path: Path, registry: str) -> None:
+    """Nothing is added to the index: the documents refer to the manifests."""
+    text = spec.read_text()
+    for part, files in (("base", BASE), ("builder", {**DPKG, **APP})):
+        write(f"oci:{tmp_path}/{part}-arm", image(files, {"/opt/only-here": b"x"}, platform="arm64"))
+        both = f"oci:{tmp_path}/{part}-both:1"
+        run("index", "create", both, "--image", f"oci:{tmp_path}/{part}", "--image", f"oci:{tmp_path}/{part}-arm")
+        text = text.replace(f'"oci:{tmp_path}/{part}"', f'"{both}"')
+    spec.write_text(text + VARIANTS)
+    out = f"oci:{tmp_path}/out:1" if kind == "oci" else f"docker://{registry}/runtimeimg-test/sbom-{uuid.uuid4().hex}:1"
+    run("build", spec, "-o", out, "--builder", "native", "--check", "off", "--sbom", name)
+    location = Location.parse(out)
+    found = open_image(location, StoreOptions())
+    assert isinstance(found, ImageIndex)
+    assert [str(entry.platform) for entry in found.index.manifests] == ["linux/amd64", "linux/amd64", "linux/arm64"]
+    form, artifacts, documents = FORMATS[name], artifacts_of(location, StoreOptions()), []
+    for entry in found.index.manifests:
+        (kept,) = artifacts.of_type(entry.digest, form.media_type)
+        document = valid(name, artifacts.files(kept.digest, 1 << 20)[form.media_type].decode())
+        child = found.open_manifest(entry)
+        assert isinstance(child, Image)
+        assert str(child.config.digest) in json.dumps(document)
+        assert files_of(name, document)["/opt/bin/tool"] == TOOL
+        documents.append(json.dumps(document))
+    assert len(set(documents)) == 3
+    assert len(artifacts.of_type(found.index.digest, form.media_type)) == 0
+    for variant, platform, document in zip(
+        ("plain", "tool", "arm"), (*["linux/amd64"] * 2, "linux/arm64"), documents, strict=True
+    ):
+        told = run("sbom", spec, "--format", name, "--variant", variant, "--platform", platform)[0]
+        assert json.dumps(json.loads(told)) == document
