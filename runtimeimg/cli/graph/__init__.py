@@ -10,6 +10,7 @@ from runtimeimg.cli.lazy import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build", "Make the graph of documents, and write it."),
     "closure": ("closure", "List the blobs that something needs, and those that somebody lacks."),
+    "diff": ("diff", "Show what differs between two graphs, and what has to move for it."),
     "params": ("params", "Show every parameter of an automaton, and where its value comes from."),
     "place": ("place", "Choose a host for each instance."),
 }
