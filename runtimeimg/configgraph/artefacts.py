@@ -9,9 +9,9 @@ from pathlib import Path
 
 from runtimeimg.configgraph.facts import Base, Facts
 from runtimeimg.configgraph.model import Artefact, Kind, Layer, Origin
-from runtimeimg.configgraph.reading import Written
+from runtimeimg.configgraph.reading import Written, problem
 from runtimeimg.configgraph.resolve import Wanted
-from runtimeimg.errors import InvalidDocumentError, UsageError
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, SpecError, UsageError
 from runtimeimg.oci import Digest, Location
 from runtimeimg.spec import load_spec
 
@@ -26,18 +26,18 @@ class Made:
 
 
 def made(document: Written) -> Made:
-    """Return what the Build spec of an Artefact says; what `load_spec` raises, and UsageError for one without a name.
-
-    Raises NotFoundError for a file that is not there.
-    """
+    """Return what the Build spec of an Artefact says; SpecError for one that is not there, wrong, or without a name."""
     path = beside(document, document.given["build"])
-    spec = load_spec(path).spec
+    try:
+        spec = load_spec(path).spec
+    except NotFoundError as error:
+        raise SpecError(
+            [problem(document.origin, "build", f"{error.message}; write the path of a Build spec")]
+        ) from None
     output = spec.output_image or ""
     if not output and "image" not in document.given:
-        raise UsageError(
-            f"{document.origin}: artefact '{document.name}': '{path}' does not say what its image is called",
-            hint="write spec.output.image there, or 'image' in the Artefact",
-        )
+        said = f"'{path}' does not say what its image is called; write spec.output.image there, or 'image' here"
+        raise SpecError([problem(document.origin, "build", said)])
     runtimes = [spec, *(spec.of_variant(item.name) for item in spec.spec.variants)]
     bases = dict.fromkeys(item.runtime.base for item in runtimes)
     images = dict.fromkeys(
@@ -70,6 +70,7 @@ def wanted(document: Written, made_of: Made | None) -> Wanted:
         digest=given.get("digest", ""),
         sha256=given.get("sha256", ""),
         origin=document.origin,
+        path=next(key for key in ("image", "imageName", "build") if key in document.lines),
     )
 
 
@@ -87,15 +88,15 @@ class Artefacts:
     _by_digest: dict[str, str] = field(default_factory=dict)
     _by_name: dict[str, str] = field(default_factory=dict)
 
-    def add(self, node: Artefact, image: str, layers: Iterable[Layer] = ()) -> None:
-        """Add an artefact that was opened; `image` is what its document calls it."""
+    def add(self, node: Artefact, images: Iterable[str], layers: Iterable[Layer] = ()) -> None:
+        """Add an artefact that was opened; `images` are what its document and its Build spec call it."""
         self.nodes[node.id] = node
         for layer in layers:
             self.layers.setdefault(layer.id, layer)
         for digest in (node.digest, *(variant.manifest for variant in node.variants)):
             if digest:
                 self._by_digest.setdefault(digest, node.id)
-        for text in (image, node.reference):
+        for text in (*images, node.reference):
             if text:
                 self._by_name.setdefault(spelling(text), node.id)
 

@@ -73,7 +73,7 @@ def build(written: Iterable[Written], ways: Ways, *, run: Callable[[Sequence[str
     for item in parts.artefacts.values():
         if "store" in item.given:
             node, layers = closures.artefact(item, run)
-            found.add(node, "", layers)
+            found.add(node, (), layers)
     checks.raise_any(checks.cycles(found.nodes, found.layers))
     hosts = [_host(item, found) for item in parts.hosts.values()]
     nodes: dict[str, Node] = {**found.nodes, **found.layers}
@@ -101,7 +101,9 @@ def _direct(parts: _Parts, images: Sequence[Wanted]) -> list[Wanted]:
     for item in parts.automatons.values():
         text = item.given["artefact"]
         if text not in parts.artefacts and making.spelling(text) not in known:
-            found.setdefault(text, Wanted(name=text, image=text, folder=making.folder(item), origin=item.origin))
+            found.setdefault(
+                text, Wanted(name=text, image=text, folder=making.folder(item), origin=item.origin, path="artefact")
+            )
     return list(found.values())
 
 
@@ -116,10 +118,11 @@ def _artefacts(
     written = {item.name: item.image for item in images}
     for name, item in parts.artefacts.items():
         if name in facts:
-            found.add(making.node_of(item, facts[name]), written[name], facts[name].layers)
+            output = specs[name].output if name in specs else ""
+            found.add(making.node_of(item, facts[name]), (written[name], output), facts[name].layers)
     for wanted in direct:
         told = facts[wanted.name]
-        found.add(making.node_of_reference(wanted.name, told, wanted.origin), wanted.image, told.layers)
+        found.add(making.node_of_reference(wanted.name, told, wanted.origin), (wanted.image,), told.layers)
     for name in (*written, *(item.name for item in direct)):
         found.link(artefact_id(name), facts.get(name), specs.get(name))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -45,7 +46,7 @@ def twice(first: Written, second: Written) -> Problem:
     more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
     said = (
         f"{what} {shown(second.name)} is defined twice, first at {place}; they fix {path}{more} differently "
-        f"({shown(one)} there, {shown(other)} here); give one another name, or keep one"
+        f"({_said(one)} there, {_said(other)} here); give one another name, or keep one"
     )
     return reading.problem(second.origin, "name", said)
 
@@ -59,12 +60,13 @@ def _differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, An
         yield path, one, other
 
 
-class _NothingType:
-    def __str__(self) -> str:
+def _said(value: Any) -> str:
+    if value is _Nothing:
         return "nothing"
+    return shown(value) if isinstance(value, str) else shown(json.dumps(value))[1:-1]
 
 
-_Nothing = _NothingType()
+_Nothing = object()
 
 
 def _dangling(artefacts: Documents, automatons: Documents) -> Iterator[Problem]:

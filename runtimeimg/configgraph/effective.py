@@ -110,7 +110,7 @@ def effective(
     values = combining.combine(automaton.given, base)
     told = _Told(automaton, artefact, base, values)
     return (
-        *(_of_artefact(item, artefact, variant) for item in OF_ARTEFACT.values()),
+        *(_of_artefact(item, artefact) for item in OF_ARTEFACT.values()),
         *(told.row(item, instance) for item in OF_AUTOMATON.values()),
     )
 
@@ -123,7 +123,7 @@ def at(given: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _of_artefact(item: Parameter, artefact: Artefact, variant: Variant | None) -> Effective:
+def _of_artefact(item: Parameter, artefact: Artefact) -> Effective:
     known: dict[str, Any] = {"name": name_of(artefact.id), "image": artefact.reference, "digest": artefact.digest}
     if item.path.startswith("store.") or artefact.paths:
         known["image"] = None if artefact.paths else known["image"]
@@ -137,7 +137,9 @@ def _of_artefact(item: Parameter, artefact: Artefact, variant: Variant | None) -
     if written is not None:
         source = Source(where=Where.DOCUMENT, origin=Origin(artefact.origin.file, line or artefact.origin.line))
     elif value is not None and item.path == "digest":
-        source = Source(where=Where.IMAGE, field="manifest" if variant and not artefact.index else "index")
+        source = Source(
+            where=Where.IMAGE, field="closure" if artefact.paths else "index" if artefact.index else "manifest"
+        )
     else:
         source = Source(where=Where.DEFAULT)
     return Effective(parameter=item, value=value, source=source)

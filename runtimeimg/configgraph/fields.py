@@ -27,6 +27,8 @@ _RLIMITS = """
 """
 RLIMITS = tuple(_RLIMITS.split())
 """Resources of getrlimit(2), without `RLIMIT_`."""
+RLIMIT_TEXT = f"^(RLIMIT_|rlimit_)?({'|'.join((*RLIMITS, *map(str.lower, RLIMITS)))})$"
+CAPABILITY_TEXT = r"^([Cc][Aa][Pp]_)?[A-Za-z][A-Za-z_]{1,40}$"
 CAPABILITY = r"^(CAP_)?[A-Z][A-Z_]{1,40}$"
 PROTOCOLS = ("tcp", "udp", "sctp")
 _OWN_MOUNTS = frozenset(str(item["destination"]) for item in defaults.MOUNTS)
@@ -205,8 +207,8 @@ Env = Annotated[
         }
     ),
 ]
-Capability = Annotated[str, AfterValidator(capability), schema(r"^([Cc][Aa][Pp]_)?[A-Za-z][A-Za-z_]{1,40}$")]
-RlimitType = Annotated[str, AfterValidator(rlimit), schema(r"^(RLIMIT_|rlimit_)?([A-Z]+|[a-z]+)$")]
+Capability = Annotated[str, AfterValidator(capability), schema(CAPABILITY_TEXT)]
+RlimitType = Annotated[str, AfterValidator(rlimit), schema(RLIMIT_TEXT)]
 MountPlace = Annotated[str, AfterValidator(mount_place), schema("^/.*[^/.]")]
 MountSource = Annotated[str, AfterValidator(mount_source), schema("^")]
 MountOption = Annotated[str, AfterValidator(mount_option), schema(r"^[^\s,]+$")]

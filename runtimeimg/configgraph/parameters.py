@@ -111,7 +111,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="Host that an instance runs on.",
         default="none before `graph place`",
         combine=Combine.FIXED,
-        setter="`graph place`; `placement.hosts` pins an automaton to hosts",
+        setter="`graph place`, within `placement.hosts`,",
         formerly="node",
     ),
     of_operated("name", "What documents and commands call the automaton.", category=REQUIRED),

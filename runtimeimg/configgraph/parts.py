@@ -41,6 +41,12 @@ class Part(BaseModel):
 class User(Part):
     """Who the process runs as: `name` and `group` as an image says them, or numbers."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"uid": ["gid"], "gid": ["uid"], "group": ["name"], "additionalGids": ["uid"]}
+        }
+    )
+
     short_forms: ClassVar[tuple[Mapping[str, Any], ...]] = (
         text_schema(checks.OWNER),
         {"type": "integer", "minimum": 0, "maximum": checks.MAX_ID},
@@ -98,7 +104,7 @@ _ONE = {"type": "integer", "minimum": 0}
 _PAIR = {"type": "object", "properties": {"soft": _ONE, "hard": _ONE}, "required": ["soft", "hard"]}
 _LISTED = {
     "type": "object",
-    "properties": {"type": text_schema("^[A-Za-z_]+$"), "soft": _ONE, "hard": _ONE},
+    "properties": {"type": text_schema(fields.RLIMIT_TEXT), "soft": _ONE, "hard": _ONE},
     "required": ["type", "soft", "hard"],
     "additionalProperties": False,
 }
@@ -110,7 +116,11 @@ Rlimits = Annotated[
         {
             "anyOf": [
                 {"type": "array", "items": _LISTED},
-                {"type": "object", "additionalProperties": {"anyOf": [_ONE, {**_PAIR, "additionalProperties": False}]}},
+                {
+                    "type": "object",
+                    "propertyNames": {"pattern": fields.RLIMIT_TEXT},
+                    "additionalProperties": {"anyOf": [_ONE, {**_PAIR, "additionalProperties": False}]},
+                },
             ]
         }
     ),
@@ -121,7 +131,9 @@ _Names = tuple[fields.Capability, ...]
 class Capabilities(Part):
     """What the process may do (capabilities(7)); a list is for all five sets."""
 
-    short_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ({"type": "array", "items": {"type": "string"}},)
+    short_forms: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"type": "array", "items": text_schema(fields.CAPABILITY_TEXT)},
+    )
 
     bounding: _Names = Field(default=(), description="What it can ever have.")
     effective: _Names = Field(default=(), description="What it has.")

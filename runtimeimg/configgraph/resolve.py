@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runtimeimg.cache import Cache
 from runtimeimg.configgraph import facts as telling
+from runtimeimg.configgraph import reading
 from runtimeimg.configgraph.facts import Facts
 from runtimeimg.configgraph.lock import Lock, Locked
 from runtimeimg.configgraph.model import NO_ORIGIN, Origin
@@ -42,6 +43,8 @@ class Wanted:
     digest: str = ""
     sha256: str = ""
     origin: Origin = NO_ORIGIN
+    path: str = "image"
+    """What of its document names it."""
 
     @property
     def location(self) -> Location:
@@ -109,7 +112,7 @@ def _together(failed: Sequence[tuple[Wanted, RuntimeimgError]]) -> RuntimeimgErr
 
 
 def _place(item: Wanted) -> str:
-    return f"{item.origin}: artefact '{item.name}'" if item.origin.file else f"artefact '{item.name}'"
+    return str(reading.problem(item.origin, item.path, f"artefact '{item.name}'"))
 
 
 def _plain() -> frozenset[type[RuntimeimgError]]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from runtimeimg.configgraph.reading import Written
     from runtimeimg.stores import StoreOptions
 
+_NIX_TIME = 60.0
+"""Seconds that nix-store may take to list a closure."""
 _PATH = click.Path(path_type=Path, allow_dash=True)
 
 
@@ -81,4 +83,13 @@ def _documents(paths: tuple[Path, ...]) -> list[Written]:
 
 def _nix_store(arguments: Sequence[str]) -> str | None:
     """Return what `nix-store` prints, None where it is not there."""
-    raise NotImplementedError
+    from runtimeimg import process
+    from runtimeimg.configgraph.closures import MAX_FILE
+    from runtimeimg.errors import RuntimeimgError
+
+    if process.find(arguments[0]) is None:
+        return None
+    code, found, said = process.answer(arguments, timeout=_NIX_TIME, limit=MAX_FILE)
+    if code:
+        raise RuntimeimgError(f"{arguments[0]} ended with {code}: {said}")
+    return found.decode("utf-8", "replace")
