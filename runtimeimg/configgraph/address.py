@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from runtimeimg.configgraph import combining, grounds
@@ -32,6 +32,7 @@ class Addresses:
     """Gives addresses; what is common to many automatons is worked out once."""
 
     _grounds: dict[tuple[str, str], Ground | None] = field(default_factory=dict)
+    _written: dict[Ground, dict[str, str]] = field(default_factory=dict)
     _known: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def of(self, artefact: Artefact, given: Given) -> str:
@@ -60,28 +61,58 @@ class Addresses:
         for variant in artefact.variants or (None,):
             base = self.ground(artefact, variant)
             # Of what makes no bundle the document itself is the configuration.
-            variants.append(text if base is None else canonical(combining.combine(given, base)))
+            variants.append(text if base is None else self._canonical(given, base))
         whole = {"version": VERSION, "artefact": artefact.digest or artefact.reference, "variants": variants}
         digest = hashlib.sha256(f"{_constant()}\n{_canonical(whole)}".encode("utf-8", "surrogatepass"))
         return f"sha256:{digest.hexdigest()}"
 
+    def _canonical(self, given: Given, base: Ground) -> str:
+        """Return the canonical configuration; of what the document does not touch, as it was written before."""
+        values, alone = combining.combine(given, base), combining.alone(base)
+        written = self._written.setdefault(base, {})
+        parts = []
+        for key, value in values.of.items():
+            same = value is alone.of[key]
+            text = written.get(key) if same else None
+            if text is None:
+                told = _told(key, value, values)
+                text = "" if told in _EMPTY else f"{_encode(key)}:{_encode(told)}"
+                if same and key != "process.user":  # which is also told by what is pending
+                    written[key] = text
+            if text:
+                parts.append(text)
+        return f"{{{','.join(sorted(parts))}}}"
+
 
 def canonical(values: Values) -> Mapping[str, Any]:
     """Return of effective values what a process can tell, as far as the values themselves fix it."""
-    found = {key: value for key, value in values.of.items() if value not in (None, [], "")}
-    if "process.user.gid" in values.pending:
-        found["process.user"] = {key: value for key, value in found["process.user"].items() if key != "gid"}
-    found["process.env"] = sorted(found["process.env"], key=_name)
-    found["process.rlimits"] = sorted(found.get("process.rlimits", ()), key=_type)
-    found["process.capabilities"] = {name: sorted(names) for name, names in found["process.capabilities"].items()}
-    own = grounds.kernel_places()
-    found["mounts"] = [
-        {key: value for key, value in item.items() if key != "state"}
-        for item in found["mounts"]
-        if item["destination"] not in own
-    ]
-    found["ports"] = sorted(f"{item['port']}/{item['protocol']}" for item in found.get("ports", ()))
-    return found
+    return {key: told for key, value in values.of.items() if (told := _told(key, value, values)) not in _EMPTY}
+
+
+_EMPTY: tuple[Any, ...] = (None, [], {}, "")
+
+
+def _told(key: str, value: Any, values: Values) -> Any:
+    """Return what of a value counts, in an order that does not depend on that of the document."""
+    if key == "process.user" and "process.user.gid" in values.pending:
+        return {name: number for name, number in value.items() if name != "gid"}
+    ordered = _ORDERED.get(key)
+    return value if ordered is None else ordered(value)
+
+
+def _own_mounts(mounts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return mounts without the kernel's own, which are the same everywhere, and without the names of state."""
+    kernel = grounds.kernel_places()
+    own = [item for item in mounts if item["destination"] not in kernel]
+    return [{key: value for key, value in item.items() if key != "state"} for item in own]
+
+
+def _ports(ports: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted([f"{item['port']}/{item['protocol']}" for item in ports])
+
+
+def _sets(sets: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {name: sorted(names) for name, names in sets.items()}
 
 
 def _name(item: str) -> str:
@@ -92,6 +123,13 @@ def _type(item: Mapping[str, Any]) -> str:
     return str(item["type"])
 
 
+_ORDERED: Mapping[str, Callable[[Any], Any]] = {
+    "process.env": partial(sorted, key=_name),
+    "process.rlimits": partial(sorted, key=_type),
+    "process.capabilities": _sets,
+    "mounts": _own_mounts,
+    "ports": _ports,
+}
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 

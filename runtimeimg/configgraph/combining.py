@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from runtimeimg.bundle import defaults
@@ -35,30 +36,78 @@ class Values:
 
 def combine(given: Given, base: Ground) -> Values:
     """Return the effective values of what a document sets, on its ground."""
+    if not given:
+        return _whole(given, base)
+    ground = alone(base)
+    found = Values(dict(ground.of), dict(ground.pending))
+    _set_process(given, base, found)
+    if "root" in given or "state" in given:
+        found.of["root.readonly"] = _readonly(given, base)
+    if "mounts" in given or "state" in given:
+        found.of["mounts"] = _mounts(given, base, found.pending)
+    if "hostname" in given:
+        found.of["hostname"] = given["hostname"]
+    for stage, called in given.get("hooks", _NOTHING).items():
+        found.of[f"hooks.{stage}"] = [hook(stage, item).to_json() for item in called]
+    if "ports" in given:
+        found.of["ports"] = list(ports(given, base).values())
+    return found
+
+
+def _set_process(given: Given, base: Ground, found: Values) -> None:
     process = given.get("process", _NOTHING)
+    for key in _PLAIN & process.keys():
+        found.of[f"process.{key}"] = process[key]
+    if "debug" in given:
+        _set_terminal(given["debug"], found.of)
+    if "env" in process or "debug" in given:
+        _set_env(process.get("env", _NOTHING), base, found)
+    if "rlimits" in process:
+        found.of["process.rlimits"] = _rlimits(process["rlimits"], base.config["process"]["rlimits"])
+    if "user" in process:
+        for key in ("process.user", "process.user.gid"):
+            found.pending.pop(key, None)
+        found.of["process.user"] = _user(process["user"], base, found.pending)
+
+
+_PLAIN = frozenset({"cwd", "args", "capabilities", "noNewPrivileges"})
+
+
+@lru_cache(4096)
+def alone(base: Ground) -> Values:
+    """Return the values of a ground where a document sets nothing; they are shared, and not to be changed."""
+    return _whole(_NOTHING, base)
+
+
+def _whole(given: Given, base: Ground) -> Values:
     config = base.config["process"]
     found = Values()
-    values = found.of
-    terminal = given.get("debug", base.debug)
-    values["root.readonly"] = _readonly(given, base)
-    values["mounts"] = _mounts(given, base, found.pending)
+    found.of["root.readonly"] = _readonly(given, base)
+    found.of["mounts"] = _mounts(given, base, found.pending)
+    _set_terminal(base.debug, found.of)
+    _set_env(_NOTHING, base, found)
+    found.of["process.args"] = config["args"] if base.command else None
+    for key in ("cwd", "rlimits", "capabilities", "noNewPrivileges"):
+        found.of[f"process.{key}"] = config[key]
+    found.of["process.user"] = _user(None, base, found.pending)
+    found.of["hostname"] = base.config.get("hostname", "")
+    for stage in STAGES:
+        found.of[f"hooks.{stage}"] = []
+    found.of["ports"] = list(ports(given, base).values())
+    return found
+
+
+def _set_terminal(terminal: bool, values: dict[str, Any]) -> None:
     values["process.terminal"] = terminal
     values["process.consoleSize"] = dict(zip(("height", "width"), defaults.CONSOLE, strict=True)) if terminal else None
-    values["process.cwd"] = process.get("cwd") or config["cwd"]
-    values["process.env"] = grounds.environment(base, process.get("env", _NOTHING), terminal=terminal)
-    if not any(item.startswith("HOME=") for item in values["process.env"]):
+
+
+def _set_env(given: Given, base: Ground, found: Values) -> None:
+    env = grounds.environment(base, given, terminal=found.of["process.terminal"])
+    found.of["process.env"] = env
+    found.pending.pop("process.env.HOME", None)
+    if not any(item.startswith("HOME=") for item in env):
         found.pending["process.env.HOME"] = _HOME
-    values["process.args"] = process.get("args") or (config["args"] if base.command else None)
-    values["process.rlimits"] = _rlimits(process.get("rlimits", ()), config["rlimits"])
-    values["process.capabilities"] = process.get("capabilities") or config["capabilities"]
-    values["process.noNewPrivileges"] = process.get("noNewPrivileges", config["noNewPrivileges"])
-    values["process.user"] = _user(process.get("user"), base, found.pending)
-    values["hostname"] = given.get("hostname") or base.config.get("hostname", "")
-    for stage in STAGES:
-        called = given.get("hooks", _NOTHING).get(stage, ())
-        values[f"hooks.{stage}"] = [hook(stage, item).to_json() for item in called]
-    values["ports"] = list(ports(given, base).values())
-    return found
 
 
 def hook(stage: str, given: Given) -> Hook:

@@ -39,7 +39,7 @@ class NoFiles:
 NO_FILES = NoFiles()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ground:
     """`config` is the config.json without anything of the automaton's; `source` the image, for rules of `conversion`.
 
@@ -83,10 +83,11 @@ def environment(base: Ground, given: Mapping[str, str], *, terminal: bool) -> li
     """Return the environment that a bundle has, HOME by default left out: only the image's files tell it."""
     asked = Source(image=base.source.image, files=NO_FILES, asked=Asked(env=given))
     said: list[str] = conversion.env(asked)["env"]
-    found = assembly.environment(said, 0, NO_FILES, terminal=terminal)
     if any(item.startswith("HOME=") for item in said):
-        return found
-    return [item for item in found if not item.startswith("HOME=")]
+        return assembly.environment(said, 0, NO_FILES, terminal=terminal)
+    found = assembly.environment([*said, "HOME="], 0, NO_FILES, terminal=terminal)
+    found.remove("HOME=")
+    return found
 
 
 def exposed(base: Ground, ports: tuple[str, ...]) -> Mapping[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +27,8 @@ API_VERSION = models.API_VERSION
 ENDINGS = (".yaml", ".yml", ".json")
 MAX_FILES = 100_000
 MAX_PROBLEMS = documents.MAX_PROBLEMS
+MANY_FILES, MAX_WORKERS = 8, 8
+"""From so many files on they are read in several processes, at most so many."""
 _KINDS: Mapping[str, tuple[type[BaseModel], Guide]] = {
     "Artefact": (models.ArtefactModel, models.ARTEFACT_GUIDE),
     "Automaton": (models.AutomatonModel, models.AUTOMATON_GUIDE),
@@ -87,21 +92,56 @@ def read(path: Path, *, found: bool = False) -> list[Written]:
 def read_all(paths: Iterable[Path]) -> list[Written]:
     """Return the documents of files and folders, in order; SpecError with all that is wrong in them.
 
-    Raises what `files_of` and `read` raise, and NotFoundError where folders hold no documents at all.
+    Raises what `files_of` and `read` raise, and NotFoundError where folders hold no documents at all. Many files are
+    read in several processes.
     """
     paths = list(paths)
     written: list[Written] = []
     wrong: list[Problem] = []
-    for path, found in files_of(paths):
-        try:
-            written += read(path, found=found)
-        except SpecError as error:
-            wrong += error.problems
+    for documents_of, problems in _each(files_of(paths)):
+        written += documents_of
+        wrong += problems
     if wrong:
         raise bounded(wrong)
     if not written and paths:
         raise NotFoundError(f"'{paths[0]}' holds no Artefact, Automaton or Host")
     return written
+
+
+Outcome = tuple[list[Written], tuple[Problem, ...]]
+
+
+def _each(files: Sequence[tuple[Path, bool]]) -> Iterator[Outcome]:
+    """Yield what is in each file, and what is wrong there, in order."""
+    workers = min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+    # A process that has threads cannot be forked: they may hold locks that nobody would let go of.
+    if len(files) < MANY_FILES or workers == 1 or threading.active_count() > 1:
+        yield from map(_tried, files)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_alone) as pool:
+        try:
+            yield from pool.map(_tried, files, chunksize=2)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _alone() -> None:
+    """Prepare a process that only reads: an interrupt is its parent's to heed, and nothing it makes is a cycle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.disable()
+
+
+def _tried(file: tuple[Path, bool]) -> Outcome:
+    path, found = file
+    try:
+        return read(path, found=found), ()
+    except SpecError as error:
+        return [], error.problems
 
 
 def load(data: bytes, file: str = "<stdin>", *, found: bool = False) -> list[Written]:

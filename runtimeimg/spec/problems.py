@@ -254,6 +254,8 @@ def _literal(expected: str, node: Node) -> str:
 
 def _nulls(root: Node, file: str, unknown: Container[Path], guide: Guide) -> Iterator[Problem]:
     """Find keys and items that have no value, those at or below `unknown` keys aside."""
+    if not root.nulls:
+        return
     stack = [(found.path, found.node, found.place) for found in _starts(root, guide)]
     while stack:
         path, node, place = stack.pop()

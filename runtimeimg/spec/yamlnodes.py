@@ -32,7 +32,11 @@ Key = str | int
 Path = tuple[Key, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Neither is frozen, though nobody changes one: there may be millions of them, and a frozen one takes five times as long
+# to make.
+
+
+@dataclass(slots=True)
 class Entry:
     """A value of a mapping: where its key is, where the value is written (an alias: there), and the value."""
 
@@ -48,7 +52,7 @@ class Entry:
         return (self.line, self.column) if self.line == self.key_line else (self.key_line, self.key_column)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Node:
     """A scalar (`value`, `text` as written), a mapping (`entries`) or a list (`items`)."""
 
@@ -60,6 +64,8 @@ class Node:
     items: Sequence[Entry] | None = None
     size: int = 1
     depth: int = 1
+    nulls: bool = False
+    """Whether it is a null or has one in it."""
 
     @property
     def is_null(self) -> bool:
@@ -168,27 +174,29 @@ class _Composer:
         self._anchors: dict[str, Node | None] = {}
         self._count = 0
         self._begun = 0
-        self._at = (0, 0)
+        self._event: yaml.Event | None = None
 
     def feed(self, event: yaml.Event) -> None:
         """Take the next event of the parser."""
-        self._at = _start(event)
-        if isinstance(event, yaml.DocumentStartEvent):
+        self._event = event
+        if isinstance(event, yaml.ScalarEvent):
+            self._count += 1
+            if self._count > MAX_NODES:
+                raise self._fatal(f"holds more than {MAX_NODES:,} values")
+            self._place(self._scalar(event), getattr(event, "anchor", None), event)
+        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            self._open(event)
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            self._close()
+        elif isinstance(event, yaml.DocumentStartEvent):
             self._begun += 1
             if self._begun > MAX_DOCUMENTS:
                 raise self._fatal(f"holds more than {MAX_DOCUMENTS:,} documents")
             self._anchors.clear()
             self.problems = []
             self._count = 0
-        elif isinstance(event, yaml.ScalarEvent):
-            self._count_nodes(1)
-            self._place(self._scalar(event), event, getattr(event, "anchor", None), event)
         elif isinstance(event, yaml.AliasEvent):
-            self._place(self._aliased(event), event, None, None)
-        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            self._open(event)
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            self._close(event)
+            self._place(self._aliased(event), None, None, _start(event))
 
     def _open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         self._count_nodes(1)
@@ -202,26 +210,24 @@ class _Composer:
         line, column = _start(event)
         self._stack.append(_Frame(line=line, column=column, anchor=event.anchor, is_map=is_map))
 
-    def _close(self, event: yaml.Event) -> None:
+    def _close(self) -> None:
         frame = self._stack.pop()
         values = self._merged(frame) if frame.is_map else None
-        children = [entry.node for entry in (values.values() if values is not None else frame.items)]
-        node = Node(
-            line=frame.line,
-            column=frame.column,
-            entries=values,
-            items=None if frame.is_map else tuple(frame.items),
-            size=1 + sum(child.size for child in children),
-            depth=1 + max((child.depth for child in children), default=0),
-        )
+        size, depth, nulls = 1, 0, False
+        for entry in values.values() if values is not None else frame.items:
+            child = entry.node
+            size += child.size
+            depth = max(depth, child.depth)
+            nulls = nulls or child.nulls
+        items = None if frame.is_map else tuple(frame.items)
+        node = Node(frame.line, frame.column, None, "", values, items, size, depth + 1, nulls)
         if node.size > MAX_NODES:
             raise self._fatal(f"holds more than {MAX_NODES:,} values with its aliases expanded", frame)
-        self._place(node, event, frame.anchor, None, (frame.line, frame.column))
+        self._place(node, frame.anchor, None)
 
     def _place(
         self,
         node: Node,
-        event: yaml.Event,
         anchor: str | None,
         scalar: yaml.ScalarEvent | None,
         place: tuple[int, int] | None = None,
@@ -229,7 +235,7 @@ class _Composer:
         """Put a finished node where it belongs: the root, an item, a key or a value."""
         if anchor:
             self._anchors[anchor] = node
-        line, column = place or _start(event)
+        line, column = place or (node.line, node.column)
         if len(self._stack) + node.depth > MAX_DEPTH + 1:
             raise self._fatal(f"is nested more than {MAX_DEPTH} deep with its aliases expanded")
         if not self._stack:
@@ -238,12 +244,12 @@ class _Composer:
             return
         frame = self._stack[-1]
         if not frame.is_map:
-            frame.items.append(Entry(key_line=line, key_column=column, line=line, column=column, node=node))
+            frame.items.append(Entry(line, column, line, column, node))
         elif not frame.key_pending:
             self._set_key(frame, node, (line, column), scalar)
         else:
             key_line, key_column = frame.key_place
-            entry = Entry(key_line=key_line, key_column=key_column, line=line, column=column, node=node)
+            entry = Entry(key_line, key_column, line, column, node)
             if frame.is_merge:
                 frame.merges.append(entry)
             elif frame.key is not None:
@@ -266,6 +272,8 @@ class _Composer:
 
     def _merged(self, frame: _Frame) -> dict[str, Entry]:
         """Return a mapping's entries, those of its merge keys first; its own and earlier merges win."""
+        if not frame.merges:
+            return frame.entries
         merged: dict[str, Entry] = {}
         for merge in frame.merges:
             for source in merge.node.items if merge.node.items is not None else (merge,):
@@ -278,7 +286,8 @@ class _Composer:
         return {**merged, **frame.entries}
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
-        (line, column), text = _start(event), event.value
+        mark, text = event.start_mark, event.value
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         value: Scalar = text
         tag = event.tag
         if tag in {None, "!"}:
@@ -290,7 +299,7 @@ class _Composer:
                 self._problem(event, f"tag {_tag(tag)} is not supported; leave it out or put the value in quotes")
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
             self._problem(event, "a half of a surrogate pair is no character; write the character itself")
-        return Node(line=line, column=column, value=value, text=text)
+        return Node(line, column, value, text, nulls=value is None)
 
     def _aliased(self, event: yaml.AliasEvent) -> Node:
         if event.anchor not in self._anchors:
@@ -321,7 +330,8 @@ class _Composer:
 
     def _fatal(self, message: str, frame: _Frame | None = None) -> SpecError:
         """Return the error that ends the reading; the problems so far come before it."""
-        place = (frame.line, frame.column) if frame else self._at
+        here = _start(self._event) if self._event is not None else (0, 0)
+        place = (frame.line, frame.column) if frame else here
         self._add(place, tuple(_keys(self._stack))[:8], message)
         return SpecError(self.problems)
 

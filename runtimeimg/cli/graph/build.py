@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,9 +50,12 @@ def command(
     from runtimeimg.configgraph.resolve import Ways
     from runtimeimg.errors import UsageError
 
+    # A graph is made and the process ends: no garbage is worth looking for among its millions of values.
+    gc.disable()
     if update and offline:
         raise UsageError("--update asks registries, and --offline asks none", hint="give one of the two")
     place = lock_file or lock.beside(Path() if str(paths[0]) == "-" else paths[0])
+    written = _documents(paths)
     with display(progress) as shown:
         ways = Ways(
             options=stores(shown),
@@ -60,7 +64,7 @@ def command(
             update=update,
             cache=Cache.open(cache_dir(), shown.line),
         )
-        built = build(_documents(paths), ways, run=_nix_store)
+        built = build(written, ways, run=_nix_store)
     if str(output) == "-":
         sys.stdout.buffer.writelines(saved.dump(built.graph))
     else:
