@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 CONTROLS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f\ud800-\udfff]"
 )
-"""C0 (but tab and line feed), DEL, C1, what turns text around (bidi), line separators, tags, halves of pairs."""
+"""C0 (but tab and line feed), DEL, C1, what turns text around (bidi), line separators, tags, what is no character."""
 _USERINFO = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20}:(?://|\\/\\/))[^\s/?#'\"@\\]*(?:@[^\s/?#'\"@\\]*)*@")
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
 

@@ -35,6 +35,7 @@ PROGRAMS = (
     "groff",
     "chromium",
     "rpm",
+    "dot",
 )
 
 # "ci" gives the same examples in every run; "thorough" is for a long run by hand. A test that wants more than

@@ -57,6 +57,12 @@ def encode(node: Node, into: Mapping[Relation, list[str]]) -> str:
     return f'{{"id":{_dump(node.id)}' + (f",{rest[1:]}" if kept else "}")
 
 
+def to_json(node: Node, into: Links) -> dict[str, Any]:
+    """Return a node as the JSON object that `encode` gives the text of."""
+    found: dict[str, Any] = json.loads(encode(node, {key: list(ids) for key, ids in into.items()}))
+    return found
+
+
 _EMPTY: tuple[Any, ...] = (None, "", {}, [], ())
 
 

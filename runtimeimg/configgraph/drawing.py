@@ -105,26 +105,22 @@ def _short(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-def _sound(text: str) -> str:
-    """Return text that XML can hold and nobody is misled by."""
-    return plain(text).replace("\ufffe", "?").replace("\uffff", "?")
-
-
 def _text(text: str) -> str:
-    return escape(_sound(text))
+    return escape(plain(text))
 
 
 def _attribute(text: str) -> str:
-    return quoteattr(_sound(text))
+    return quoteattr(plain(text))
 
 
 def page(picture: Picture, title: str, nodes: Sequence[Mapping[str, Any]]) -> str:
     """Return a picture as one page of HTML that asks the network for nothing.
 
-    `nodes` are what can be searched and opened, drawn or not: `id`, `kind`, `facts` as pairs of texts, and for
-    automatons `parameters` as rows of texts: parameter, value, category, stage, source.
+    `nodes` are what can be searched and opened: `id`, the id of the `box` that it is drawn in, `kind`, `facts` as pairs
+    of texts, `edges` as ids by what they say, and for automatons `parameters` as rows of texts: parameter, value,
+    category, stage, source.
     """
     from runtimeimg import templating
 
-    data = [{**item, "box": _sound(str(item["id"]))} for item in nodes]
-    return templating.page("graph", _sound(title), data, picture=svg(picture, title))
+    data = [{**item, "box": plain(str(item["box"]))} for item in nodes]
+    return templating.page("graph", plain(title), data, picture=svg(picture, title))

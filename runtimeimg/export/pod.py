@@ -103,7 +103,7 @@ def _spec(
     return {
         "hostname": operated.hostname,
         **({"affinity": {"nodeAffinity": nodes}} if nodes else {}),
-        "securityContext": {"supplementalGroups": list(operated.groups)} if operated.groups else None,
+        "securityContext": wishes.pod_security(operated) or None,
         "initContainers": daemons,
         "containers": [main],
         "volumes": [

@@ -43,6 +43,12 @@ def security(found: Mapping[str, Any], operated: Operated) -> dict[str, Any]:
     return changed
 
 
+def pod_security(operated: Operated) -> dict[str, Any]:
+    """Return the security context of the pod: further groups, and the one that volumes of state are written by."""
+    groups = {"supplementalGroups": list(operated.groups)} if operated.groups else {}
+    return groups | ({"fsGroup": operated.gid} if operated.state and operated.gid else {})
+
+
 def resources(operated: Operated) -> dict[str, Any] | None:
     """Return what is kept free for a container; what is not processors or memory has no more than it asks for."""
     asked = {

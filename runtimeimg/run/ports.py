@@ -106,7 +106,7 @@ def planned_ports(
         chosen = [replace(item, host_port=0, address=LOOPBACK) for item in chosen]
         known = taken | {item.container_port for item in chosen}
         chosen += [item for item in exposed(config) if item.container_port not in known]
-    chosen += [replace(item, service=services.get(item.container_port, "")) for item in given]
+    chosen += [replace(item, service=item.service or services.get(item.container_port, "")) for item in given]
     ports = tuple(dict.fromkeys(chosen))
     if len(ports) > MAX_PORTS:
         raise UsageError(f"{len(ports)} ports would be published; {MAX_PORTS} are allowed")

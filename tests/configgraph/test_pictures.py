@@ -40,12 +40,14 @@ NODES = (
     {
         "id": "host/one",
         "kind": "host",
+        "box": "host/one",
         "facts": [["platform", "linux/amd64"]],
         "edges": {"placed here": ["instance/shop/0"]},
     },
     {
         "id": "automaton/shop",
         "kind": "automaton",
+        "box": "automaton/shop",
         "facts": [["replicas", "2"]],
         "parameters": [["process.args", '["/bin/shop"]', "Required", "automaton", "shop.yaml:7"]],
         "edges": {"runs": ["artefact/web"]},
@@ -53,6 +55,7 @@ NODES = (
     {
         "id": "artefact/web",
         "kind": "artefact",
+        "box": "artefact/web",
         "facts": [["reference", "registry.example.com/web:1"]],
         "edges": {},
     },
@@ -180,10 +183,16 @@ def test_a_click_opens_a_nodes_parameters_and_leads_on(browser: Browser) -> None
 def test_hostile_texts_do_nothing_in_the_page(browser: Browser) -> None:
     boxes = [Box(id=f"automaton/{name}", column="automaton", title=name, note=name) for name in HOSTILE]
     nodes = [
-        {"id": box.id, "kind": "automaton", "facts": [[box.title, box.title]], "parameters": [[box.title] * 5],
-         "edges": {box.title: [box.id, box.title]}}
+        {
+            "id": box.id,
+            "box": box.id,
+            "kind": "automaton",
+            "facts": [[box.title, box.title]],
+            "parameters": [[box.title] * 5],
+            "edges": {box.title: [box.id, box.title]},
+        }
         for box in boxes
-    ]  # fmt: skip
+    ]
     for fragment in ("", "#search=script", "#node=automaton%2F%3Cscript%3Edocument.title%3D%27owned%27%3C%2Fscript%3E"):
         document = browser.load(page(lay_out(boxes, (), COLUMNS), HOSTILE[0], nodes), fragment)
         assert browser.told == ""

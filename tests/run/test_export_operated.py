@@ -53,7 +53,7 @@ def test_a_pod_has_every_wish() -> None:
     spec = one_pod(ALL)
     main = spec["containers"][0]
     assert spec["hostname"] == "shop"
-    assert spec["securityContext"] == {"supplementalGroups": [5, 6]}
+    assert spec["securityContext"] == {"supplementalGroups": [5, 6], "fsGroup": 2000}
     assert main["workingDir"] == "/srv/it's here"
     assert main["tty"] is True
     assert main["resources"] == {"requests": {"cpu": "1500m", "memory": str(256 << 20)}}
