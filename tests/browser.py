@@ -56,8 +56,9 @@ class Browser:
         return done.stdout
 
     def asked_by_pages(self) -> list[str]:
-        """Return what was asked for, but for what Chromium asks its makers by itself."""
-        return [item for item in Proxy.asked if not re.search(r"\.(google|googleapis|gstatic|gvt1)\.com", item)]
+        """Return what was asked for, but for what Chromium asks by itself: its makers, and pages for an icon."""
+        own = r"\.(google|googleapis|gstatic|gvt1)\.com|//page\.test/favicon\.ico$"
+        return [item for item in Proxy.asked if not re.search(own, item)]
 
 
 @contextmanager

@@ -9,10 +9,13 @@ from runtimeimg.cli.lazy import LazyGroup
 # name: (module of this package, what `--help` says of it)
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build", "Make the graph of documents, and write it."),
+    "bundle": ("bundle", "Make an automaton a runtime bundle for a host."),
     "closure": ("closure", "List the blobs that something needs, and those that somebody lacks."),
     "diff": ("diff", "Show what differs between two graphs, and what has to move for it."),
+    "export": ("export", "Write automatons as documents of other tools."),
     "params": ("params", "Show every parameter of an automaton, and where its value comes from."),
     "place": ("place", "Choose a host for each instance."),
+    "show": ("show", "Show a graph, or a node of it, as text or as a picture."),
 }
 
 
