@@ -19,11 +19,14 @@ from pathlib import Path
 from runtimeimg import remains
 
 VERSION = "v1"
-KINDS = ("toc", "spans", "shared", "parts", "blob", "file", "result", "part", "layer", "packed", "plan", "elf", "check")
-"""Tables of contents of layers, indexes by which parts of layers are read, where the layers' own tables have contents,
-layers, single files out of layers, what a
-build came to, which layer was made of what, the layers that were made, what an Engine's layers came to when they were
-compressed, plans of specs, what ELF files ask of the loader, and what was found in images."""
+KINDS = (
+    "toc", "spans", "shared", "parts", "blob", "file", "result", "part", "layer", "packed", "plan", "elf", "check",
+    "graph",
+)  # fmt: skip
+"""Tables of contents of layers, indexes by which parts of layers are read, whose index of an image's layers is used,
+where the layers' own tables have contents, layers, single files out of layers, what a build came to, which layer was
+made of what, the layers that were made, what an Engine's layers came to when they were compressed, plans of specs, what
+ELF files ask of the loader, what was found in images, and what graphs know of images."""
 DEFAULT_LIMIT = 5 << 30
 """Bytes that a cache is kept under."""
 _KEY = re.compile(r"[0-9a-f]{16,128}\Z")
