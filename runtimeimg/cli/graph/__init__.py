@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "closure": ("closure", "List the blobs that something needs, and those that somebody lacks."),
     "diff": ("diff", "Show what differs between two graphs, and what has to move for it."),
     "export": ("export", "Write automatons as documents of other tools."),
+    "impact": ("impact", "Show what depends on an image, a digest or a package."),
     "params": ("params", "Show every parameter of an automaton, and where its value comes from."),
     "place": ("place", "Choose a host for each instance."),
     "show": ("show", "Show a graph, or a node of it, as text or as a picture."),
