@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from runtimeimg.cli.options import cache_dir, store_options
 from runtimeimg.cli.progress import MODES
 
 if TYPE_CHECKING:
+    from runtimeimg.configgraph.build import Built
+    from runtimeimg.configgraph.lock import Lock
+    from runtimeimg.configgraph.model import Graph
     from runtimeimg.configgraph.reading import Written
     from runtimeimg.stores import StoreOptions
 
@@ -43,36 +47,60 @@ def command(
 
     What references lead to is kept in a lock, so that the next graph has the same images.
     """
-    from runtimeimg.cache import Cache
-    from runtimeimg.cli.progress import display
-    from runtimeimg.configgraph import lock, saved
-    from runtimeimg.configgraph.build import build
-    from runtimeimg.configgraph.resolve import Ways
+    from runtimeimg.configgraph import lock
     from runtimeimg.errors import UsageError
 
-    # A graph is made and the process ends: no garbage is worth looking for among its millions of values.
-    gc.disable()
     if update and offline:
         raise UsageError("--update asks registries, and --offline asks none", hint="give one of the two")
     place = lock_file or lock.beside(Path() if str(paths[0]) == "-" else paths[0])
-    written = _documents(paths)
-    with display(progress) as shown:
-        ways = Ways(
-            options=stores(shown),
-            lock=lock.read(place),
-            offline=offline,
-            update=update,
-            cache=Cache.open(cache_dir(), shown.line),
-        )
-        built = build(written, ways, run=_nix_store)
-    if str(output) == "-":
-        sys.stdout.buffer.writelines(saved.dump(built.graph))
-    else:
-        saved.write(built.graph, output)
-    if lock.write(place, built.lock):
+    with _without_collector():
+        built = _built(paths, lock.read(place), stores, progress, offline=offline, update=update)
+        _write(built.graph, output)
+    if (built.lock or place.exists()) and lock.write(place, built.lock):
         click.echo(f"wrote {place}", err=True)
     if str(output) != "-":
         click.echo(str(output))
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Look for no garbage: a graph is millions of values, none of which is any."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _built(
+    paths: tuple[Path, ...],
+    known: Lock,
+    stores: Callable[..., StoreOptions],
+    progress: str,
+    *,
+    offline: bool,
+    update: bool,
+) -> Built:
+    from runtimeimg.cache import Cache
+    from runtimeimg.cli.progress import display
+    from runtimeimg.configgraph.build import build
+    from runtimeimg.configgraph.resolve import Ways
+
+    written = _documents(paths)  # before there are threads
+    with display(progress) as shown:
+        cache = Cache.open(cache_dir(), shown.line)
+        ways = Ways(options=stores(shown), lock=known, offline=offline, update=update, cache=cache)
+        return build(written, ways, run=_nix_store)
+
+
+def _write(graph: Graph, output: Path) -> None:
+    from runtimeimg.configgraph import saved
+
+    if str(output) == "-":
+        sys.stdout.buffer.writelines(saved.dump(graph))
+        sys.stdout.flush()
+    else:
+        saved.write(graph, output)
 
 
 def _documents(paths: tuple[Path, ...]) -> list[Written]:

@@ -1,0 +1,89 @@
+"""`graph build`, `graph params` and the schemas: what they write and print, and what they end with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.configgraph.layouts import Layout
+from tests.indexes.command import done, run
+
+DOCUMENTS = """\
+apiVersion: runtimeimg.dev/v1
+kind: Artefact
+name: web
+image: oci:images:web
+---
+apiVersion: runtimeimg.dev/v1
+kind: Automaton
+name: shop
+artefact: web
+process: {env: {EXTRA: "1"}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    layout = Layout(tmp_path / "images")
+    amd, arm = layout.image(), layout.image(architecture="arm64", config={"Cmd": ["/bin/arm"]})
+    layout.index("web", ("linux/amd64", amd), ("linux/arm64", arm))
+    (tmp_path / "graph.yaml").write_text(DOCUMENTS)
+
+
+def test_the_bytes_of_a_graph_are_always_the_same(tmp_path: Path) -> None:
+    assert done("graph", "build", "graph.yaml") == "graph.json"
+    first, lock = Path("graph.json").read_bytes(), Path("graph.lock").read_bytes()
+    outcome = run("graph", "build", "graph.yaml", "-o", "-", "--offline")
+    assert (outcome.code, outcome.err, outcome.out.encode()) == (0, "", first)
+    assert Path("graph.lock").read_bytes() == lock
+    assert done("graph", "build", "graph.yaml", "-o", "other.json", "--lock", "other.lock") == "other.json"
+    assert Path("other.json").read_bytes() == first
+    assert Path("other.lock").read_bytes() == lock
+
+
+def test_what_params_shows() -> None:
+    done("graph", "build", "graph.yaml")
+    lines = done("graph", "params", "shop").splitlines()
+    assert lines[0].startswith("address sha256:")
+    rows = {line.split()[0]: line for line in lines[1:]}
+    assert rows["EXTRA"].split()[-1] == "graph.yaml:10"
+    assert '["/bin/app"]' in rows["process.args"]
+    assert "found" not in rows["process.cwd"]
+    assert '["/bin/arm"]' in done("graph", "params", "shop/0", "--variant", "arm64")
+    data = json.loads(done("graph", "params", "shop", "--variant", "linux/arm64", "--format", "json"))
+    assert data["variant"]["platform"] == "linux/arm64"
+    args = next(item for item in data["parameters"] if item["path"] == "process.args")
+    assert (args["value"], args["source"]["where"]) == (["/bin/arm"], "image")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("build", "none.yaml"), 3, "'none.yaml' does not exist"),
+        (("build", "graph.yaml", "--update", "--offline"), 2, "--offline asks none"),
+        (("build", "graph.yaml", "--lock", "graph.yaml"), 2, "lock 'graph.yaml' is not valid JSON"),
+        (("build", "images"), 3, "holds no Artefact, Automaton or Host"),
+        (("params", "shop", "-g", "none.json"), 3, "graph 'none.json' does not exist"),
+        (("params", "shpo"), 3, "did you mean 'shop'?"),
+        (("params", "shop", "--variant", "s390x"), 2, "it has linux/amd64, linux/arm64"),
+    ],
+)
+def test_what_does_not_work(args: tuple[str, ...], code: int, said: str) -> None:
+    done("graph", "build", "graph.yaml")
+    outcome = run("graph", *args)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert said in outcome.err
+
+
+def test_nothing_is_written_where_something_is_wrong() -> None:
+    Path("graph.yaml").write_text(DOCUMENTS.replace("images:web", "images:none"))
+    assert run("graph", "build", "graph.yaml").code == 3
+    assert not Path("graph.json").exists()
+    assert not Path("graph.lock").exists()
+
+
+@pytest.mark.parametrize("kind", ["artefact", "automaton", "host"])
+def test_schemas_are_printed(kind: str) -> None:
+    assert json.loads(done("schema", kind))["title"] == kind.capitalize()
