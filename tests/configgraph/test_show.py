@@ -37,7 +37,7 @@ def graph_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name in re.findall(r"image: docker://\S+/([a-z]+):1", text):
             shared, own = {"lib/shared": "shared"}, {"bin/app": name}
             layout.image(name, layers=[shared, own])
-        text = re.sub(r"image: docker://\S+/([a-z]+):1", rf"image: oci:{tmp_path}/images:\1", text)
+        text = re.sub(r'docker://[^"\s]+/([a-z]+):1', rf"oci:{tmp_path}/images:\1", text)
         (folder / path.name).write_text(re.sub(r"build: \.\.", f"build: {sample.parent}", text))
     run("graph", "build", folder, "-o", tmp_path / "graph.json", "--lock", tmp_path / "graph.lock")
     run("graph", "place", "-g", tmp_path / "graph.json", "-o", tmp_path / "placed.json")
