@@ -92,7 +92,7 @@ def _volume(item: Mapping[str, Any]) -> Volume:
 
 def _numbers(text: str) -> tuple[int | None, int | None]:
     """Return the numbers that a user is, None where it or its group is a name."""
-    user, _, group = text.partition(":")
+    user, _, group = (("0" if part == "root" else part) for part in text.partition(":"))
     if not user.isdecimal() or (group and not group.isdecimal()):
         return None, None
     return int(user), int(group) if group else None
