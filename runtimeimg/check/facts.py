@@ -14,6 +14,7 @@ from runtimeimg.compose.owners import GROUP, MAX_FILE, PASSWD, Names
 from runtimeimg.compose.view import File, View
 from runtimeimg.findings import Finding, Place, Rule, Severity
 from runtimeimg.image import Image
+from runtimeimg.plan import Copy
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What engines set where an image has no PATH."""
@@ -33,12 +34,15 @@ class Facts:
 
     `base_layers` is how many of its layers are the base's, None where nobody knows. `origin` is the image that it was
     copied from, `open_builder` merges that one's files. `levels` are the names of glibc-hwcaps that a host of the
-    image's platform has.
+    image's platform has. `copies` are those that the image was made by, where its plan is known, and `copied_from` the
+    name under which they call the image that most of them read.
     """
 
     view: View
     base_layers: int | None = None
     origin: Image | None = None
+    copies: tuple[Copy, ...] = ()
+    copied_from: str = ""
     open_builder: Callable[[], View] | None = None
     levels: tuple[str, ...] = ()
     identity: Identity = field(default_factory=Identity)

@@ -16,6 +16,7 @@ from runtimeimg.check.commands import Command, copied_from, first_argument
 from runtimeimg.check.facts import Facts, Findings, copied
 from runtimeimg.check.libraries import Loaders, later
 from runtimeimg.check.loader.objects import Closure
+from runtimeimg.check.named import named_folders
 from runtimeimg.compose.view import File, View
 from runtimeimg.findings import Finding, Severity
 
@@ -135,6 +136,7 @@ def _imports(facts: Facts, script: File, own: int | None) -> Findings:
             elif isinstance(found, File) and found.path not in seen:
                 seen.add(found.path)
                 waiting.append(found)
+    yield from named_folders(facts, sorted(seen))
 
 
 def _is_module(facts: Facts, file: File) -> bool:

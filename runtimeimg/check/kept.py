@@ -13,13 +13,15 @@ from runtimeimg.check.rules import RULES
 from runtimeimg.compose.layers import IndexedLayer, salted
 from runtimeimg.findings import Finding, Place, Severity
 from runtimeimg.image import Image
+from runtimeimg.plan import Copy
 
-_FORMAT = 1
+_FORMAT = 2
 
 
-def key_of(image: Image, base: Image | None, builder: Image | None, name: str) -> str:
-    """Return the key: config and layers of the image, base and builder image, the name in messages, the release."""
-    data = [_FORMAT, __version__, name, *map(contents, (image, base, builder))]
+def key_of(image: Image, base: Image | None, builder: Image | None, copies: Sequence[Copy], name: str) -> str:
+    """Return the key: config and layers of image, base and builder image, copies, name in messages, release."""
+    copied = [[str(copy.image), copy.source, copy.destination] for copy in copies]
+    data = [_FORMAT, __version__, name, *map(contents, (image, base, builder)), copied]
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 

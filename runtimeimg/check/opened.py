@@ -22,6 +22,7 @@ from runtimeimg.errors import (
 )
 from runtimeimg.image import Image
 from runtimeimg.oci import Digest, Location, Reference
+from runtimeimg.plan import Copy
 from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
 from runtimeimg.stores import StoreOptions, open_one
 
@@ -30,9 +31,16 @@ _LEVELS = {"v4": 4, "v3": 3, "v2": 2}
 
 @contextlib.contextmanager
 def opened(
-    image: Image, *, cache: Cache | None, account: Account, base: Image | None = None, builder: Image | None = None
+    image: Image,
+    *,
+    cache: Cache | None,
+    account: Account,
+    base: Image | None = None,
+    builder: Image | None = None,
+    copies: tuple[Copy, ...] = (),
+    copied_from: str = "",
 ) -> Iterator[Facts]:
-    """Return a context whose value is an image to be checked; leaving it gives up what was read of it."""
+    """Return a context whose value is an image to be checked, see `Facts`; leaving it gives up what was read of it."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(work_folder(cache))
         reader = stack.enter_context(Reader(cache=cache, account=account, folder=folder))
@@ -40,6 +48,8 @@ def opened(
             view=View(image, reader),
             base_layers=_shared(image, base) if base is not None else None,
             origin=builder,
+            copies=copies,
+            copied_from=copied_from,
             open_builder=partial(View, builder, reader) if builder is not None else None,
             levels=tuple(f"x86-64-v{level}" for level in range(_LEVELS.get(image.platform.variant or "", 1), 1, -1)),
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from runtimeimg.check import rules
 from runtimeimg.check.commands import Command, copied_from
 from runtimeimg.check.facts import Facts, Findings, copied
+from runtimeimg.check.named import named_folders
 from runtimeimg.compose.view import File
 from runtimeimg.findings import Finding
 
@@ -131,6 +132,7 @@ class _Imports:
                         if own is not None and own.path not in seen:
                             seen.add(own.path)
                             waiting.append(own)
+        yield from named_folders(self.facts, sorted(seen))
 
     def _missing(self, module: str, inside: str, what: str) -> Finding:
         top = module.partition(".")[0]

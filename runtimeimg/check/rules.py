@@ -226,6 +226,16 @@ TIME_ZONE = Rule(
     good="directories: [/usr/share/zoneinfo]",
     source="tzset(3)",
 )
+NAMED_FOLDER = Rule(
+    id="DATA-004",
+    title="Folders that the application's own files name are in the image",
+    severity=Severity.WARNING,
+    explanation="A text in a script of the application is the name of a folder that lies beside it in the builder "
+    "image, holds pages, templates or pictures and no source, and was not copied anywhere. The application starts "
+    "without it and fails when it is asked for what is there.",
+    bad='express.static("public")   # without /workspace/source/public',
+    good="directories: [/workspace/source/public:/app/public]",
+)
 SETUID = Rule(
     id="SAFE-001",
     title="Nothing that is copied runs with another user's rights",
@@ -298,6 +308,7 @@ RULES = (
     CERTIFICATES,
     TIME_ZONE,
     REQUIREMENT_LOST,
+    NAMED_FOLDER,
     SETUID,
     WORLD_WRITABLE,
     SECRET,

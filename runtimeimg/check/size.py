@@ -100,10 +100,11 @@ class Changed:
         return (self.after or 0) - (self.before or 0)
 
 
-def sizes(facts: Facts, sources: Sources, depth: int = DEPTH) -> Sizes:
-    """Return what the bytes of an image are, the largest first; `sources` tell which package files came with."""
+def sizes(facts: Facts, depth: int = DEPTH) -> Sizes:
+    """Return what the bytes of an image are, the largest first."""
     image, view = facts.view.image, facts.view
     engine = stored_size(image) is None
+    sources = Sources(facts)
     layers = [0] * len(image.layers)
     folders: dict[str, int] = {}
     packages: dict[str, int] = {}

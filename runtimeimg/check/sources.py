@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 from runtimeimg.check.facts import Facts
@@ -16,20 +16,15 @@ Place = tuple[int, Copy, str | None]
 
 
 class Sources:
-    """The sources of an image's files; `builder` is the name of the image that the copies are looked up in.
+    """The sources of an image's files. What each copy puts where is found out once, for all files."""
 
-    What each copy puts where is found out once, for all files.
-    """
-
-    def __init__(self, facts: Facts, copies: Sequence[Copy] = (), builder: str | None = None) -> None:
+    def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._copies = copies
-        self._name = builder
 
     def of(self, path: str) -> tuple[Copy | None, str | None]:
         """Return the last copy that has put something at a path, and where in its image that is; of others None."""
         builder = self._facts.builder
-        if not self._copies:
+        if not self._facts.copies:
             same = builder is not None and builder.find(path, follow=False) is not None
             return None, path if same else None
         found = [(place, top) for top in _upwards(path) for place in self._places.get(top, ())]
@@ -58,7 +53,7 @@ class Sources:
     @cached_property
     def _places(self) -> dict[str, list[Place]]:
         found: dict[str, list[Place]] = {}
-        for number, copy in enumerate(self._copies):
+        for number, copy in enumerate(self._facts.copies):
             for destination, source in self._placed(copy):
                 found.setdefault(destination, []).append((number, copy, source))
         return found
@@ -66,7 +61,7 @@ class Sources:
     def _placed(self, copy: Copy) -> Iterator[tuple[str, str | None]]:
         """Yield the paths that a copy has put something at, and what."""
         view, builder = self._facts.view, self._facts.builder
-        if builder is None or str(copy.image) != self._name:
+        if builder is None or str(copy.image) != self._facts.copied_from:
             there = view.find(copy.destination)
             if there is not None:
                 yield there.path, None

@@ -92,9 +92,9 @@ def _seen(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def treemap(facts: Facts, sources: Sources) -> Treemap:
+def treemap(facts: Facts) -> Treemap:
     """Return an image's files as rectangles; of the same image the same ones."""
-    root = _tree(facts, sources)
+    root = _tree(facts)
     kept = _kept(root)
     layers = Counter[str]()
     packages = Counter[str]()
@@ -122,9 +122,9 @@ class _Groups:
     packages: dict[str, int]
 
 
-def _tree(facts: Facts, sources: Sources) -> _Node:
+def _tree(facts: Facts) -> _Node:
     """Return the folder `/`; what lies deeper than can be shown is counted in the last folder above it."""
-    root = _Node("/")
+    root, sources = _Node("/"), Sources(facts)
     folders, order, seen = {"": root}, list[_Node](), set[int]()
     for file in facts.view.walk():
         above, _, name = file.path.rpartition("/")

@@ -14,20 +14,17 @@ if TYPE_CHECKING:
     from runtimeimg.check.sbom import Contents, Format
     from runtimeimg.image import Image
     from runtimeimg.oci import Descriptor, Location
-    from runtimeimg.plan import BuildPlan
     from runtimeimg.stores import StoreOptions
 
 
-def listed(facts: Facts, plan: BuildPlan | None) -> Contents:
+def listed(facts: Facts) -> Contents:
     """Return what an image holds, of the time of SOURCE_DATE_EPOCH or else of the image."""
     from runtimeimg.check.sbom import contents_of
     from runtimeimg.check.sbom.values import seconds
 
     epoch = source_date_epoch()
     created = epoch if epoch is not None else seconds(facts.view.image.config.data.get("created"))
-    if plan is None:
-        return contents_of(facts, created)
-    return contents_of(facts, created, plan.copies, str(plan.builder))
+    return contents_of(facts, created)
 
 
 def attach(data: bytes, form: Format, location: Location, subject: Descriptor, options: StoreOptions) -> Descriptor:
@@ -55,8 +52,8 @@ class Collected:
         from runtimeimg.text import printable
 
         seen, account = seen_of(part, image, self._cache), part.request.stores.account
-        with opened(seen.image, cache=self._cache, account=account, base=seen.base, builder=seen.builder) as facts:
-            self._made.append(written(listed(facts, part.request.plan), self._form))
+        with opened(seen.image, cache=self._cache, account=account, **seen.origins) as facts:
+            self._made.append(written(listed(facts), self._form))
             for note in facts.notes:
                 part.request.stores.progress.line(f"note: {printable(note)}")
 

@@ -30,12 +30,12 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Sequence[Finding
     from runtimeimg.cli.looking import seen_of
 
     seen = seen_of(part, image, cache)
-    key = kept.key_of(seen.image, seen.base, seen.builder, seen.image.name)
+    key = kept.key_of(seen.image, seen.base, seen.builder, seen.copies, seen.image.name)
     known = kept.find(cache, key)
     if known is not None:
         return known
     account = part.request.stores.account
-    with opened(seen.image, cache=cache, account=account, base=seen.base, builder=seen.builder) as facts:
+    with opened(seen.image, cache=cache, account=account, **seen.origins) as facts:
         found = check(facts)
     kept.keep(cache, key, found)
     return found

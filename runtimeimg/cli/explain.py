@@ -29,6 +29,7 @@ def command(target: Target, path: str, output_format: str, stores: Callable[...,
     """Say why PATH is in the image of SPEC, or in IMAGE: which layer, which copy, which package, what loads it."""
     from runtimeimg.cache import Cache
     from runtimeimg.check.explain import explain
+    from runtimeimg.check.sources import Sources
     from runtimeimg.cli.looking import looked_into
     from runtimeimg.cli.memory import few_arenas
     from runtimeimg.text import json_escaped, printable
@@ -36,7 +37,7 @@ def command(target: Target, path: str, output_format: str, stores: Callable[...,
     few_arenas()
     options, cache = stores(), Cache.open(cache_dir())
     with looked_into(target, options, cache) as looked:
-        found = explain(looked.facts, path, looked.sources)
+        found = explain(looked.facts, path, Sources(looked.facts))
         if found.copy is not None:
             found = replace(found, copy=replace(found.copy, origin=looked.place(found.copy.origin)))
     if output_format == "json":

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from runtimeimg.cli.locations import location_of
 from runtimeimg.cli.options import cache_dir, read_plan, source_date_epoch
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from runtimeimg.build import Part
     from runtimeimg.cache import Cache
     from runtimeimg.check.facts import Facts
-    from runtimeimg.check.sources import Sources
     from runtimeimg.image import Image
     from runtimeimg.oci import Location, Platform
-    from runtimeimg.plan import BuildPlan
+    from runtimeimg.plan import BuildPlan, Copy
     from runtimeimg.stores import StoreOptions
 
 _ENDINGS = (".yaml", ".yml", ".json")
@@ -53,15 +52,6 @@ class Looked:
     plan: BuildPlan | None = None
     builder: Image | None = None
     place: Callable[[str], str] = str
-
-    @property
-    def sources(self) -> Sources:
-        """Where the image's files came from, by the copies of its plan."""
-        from runtimeimg.check.sources import Sources
-
-        if self.plan is None:
-            return Sources(self.facts)
-        return Sources(self.facts, self.plan.copies, str(self.plan.builder))
 
 
 @contextlib.contextmanager
@@ -128,17 +118,33 @@ def _of_built(part: Part, image: Image, cache: Cache | None) -> Iterator[Looked]
 
     plan, options = part.request.plan, part.request.stores
     seen = seen_of(part, image, cache)
-    with opened(seen.image, cache=cache, account=options.account, base=seen.base, builder=seen.builder) as facts:
+    with opened(seen.image, cache=cache, account=options.account, **seen.origins) as facts:
         yield Looked(facts=facts, plan=plan, builder=seen.builder, place=part.request.place)
+
+
+class Origins(TypedDict):
+    """What an image was made of."""
+
+    base: Image | None
+    builder: Image | None
+    copies: tuple[Copy, ...]
+    copied_from: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """An image that was built, called as it will be, with its base and the image that its copies read."""
+    """An image that was built, called as it will be, with its base, the image that its copies read, and these."""
 
     image: Image
     base: Image | None
     builder: Image | None
+    copies: tuple[Copy, ...]
+    copied_from: str
+
+    @property
+    def origins(self) -> Origins:
+        """What the image was made of, for `opened`."""
+        return {"base": self.base, "builder": self.builder, "copies": self.copies, "copied_from": self.copied_from}
 
 
 def seen_of(part: Part, image: Image, cache: Cache | None) -> Seen:
@@ -152,8 +158,8 @@ def seen_of(part: Part, image: Image, cache: Cache | None) -> Seen:
         from runtimeimg.compose.shared import known
 
         image, made = known(image, builder, cache), known(builder, builder, cache)
-        return Seen(image=image, base=base and known(base, builder, cache), builder=made)
-    return Seen(image=image, base=base, builder=builder)
+        base, builder = base and known(base, builder, cache), made
+    return Seen(image=image, base=base, builder=builder, copies=tuple(plan.copies), copied_from=str(plan.builder))
 
 
 def opened_one(part: Part, location: Location | None, image: Image) -> Image | None:

@@ -52,7 +52,7 @@ def command(
             raise UsageError("--attach needs an image that is somewhere", hint="for a spec's use build --sbom")
         artifacts_of(location_of(target.name), options)
     with looked_into(target, options, cache) as looked:
-        data = written(listed(looked.facts, looked.plan), form)
+        data = written(listed(looked.facts), form)
         manifest = looked.facts.view.image.manifest
     if output is not None:
         write_atomically(output, data)

@@ -15,6 +15,7 @@ from runtimeimg.cli.targets import target_options
 
 if TYPE_CHECKING:
     from runtimeimg.cache import Cache
+    from runtimeimg.check.facts import Facts
     from runtimeimg.check.size import Changed, Sizes
     from runtimeimg.cli.looking import Looked, Target
     from runtimeimg.stores import StoreOptions
@@ -69,9 +70,9 @@ def command(
     limit = bytes_of(max_size) if max_size is not None else None
     options, cache = stores(), Cache.open(cache_dir())
     with looked_into(target, options, cache) as looked:
-        found = sizes(looked.facts, looked.sources)
+        found = sizes(looked.facts)
         changed = _changed(against, looked, options, cache) if against is not None else None
-        drawn = _drawn(looked, output_format, color_by) if output_format in _DRAWN else None
+        drawn = _drawn(looked.facts, output_format, color_by) if output_format in _DRAWN else None
     over = limit is not None and found.total > limit
     if drawn is not None:
         text = drawn
@@ -101,11 +102,11 @@ def _refuse(against: str | None, output_format: str, output: Path | None) -> Non
         require_folder(output, f"'{output}'")
 
 
-def _drawn(looked: Looked, output_format: str, color_by: str) -> str:
+def _drawn(facts: Facts, output_format: str, color_by: str) -> str:
     from runtimeimg.check.treemap import treemap
     from runtimeimg.check.treemapdrawing import page, svg
 
-    drawn = treemap(looked.facts, looked.sources)
+    drawn = treemap(facts)
     return svg(drawn, color_by) if output_format == "svg" else page(drawn)
 
 

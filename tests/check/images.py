@@ -14,8 +14,9 @@ from runtimeimg.check.facts import Facts
 from runtimeimg.check.opened import opened
 from runtimeimg.findings import Finding, Severity
 from runtimeimg.image import Image
-from runtimeimg.oci import Descriptor, Digest, ImageConfig
+from runtimeimg.oci import Descriptor, Digest, ImageConfig, Location
 from runtimeimg.oci.mediatypes import OCI_LAYER
+from runtimeimg.plan import Copy
 from tests.stores.made import MadeLayer
 
 
@@ -77,10 +78,22 @@ def image(
 
 
 def found(
-    made: Image, *, base: Image | None = None, builder: Image | None = None, least: Severity = Severity.WARNING
+    made: Image,
+    *,
+    base: Image | None = None,
+    builder: Image | None = None,
+    least: Severity = Severity.WARNING,
+    copies: Sequence[tuple[str, str]] = (),
 ) -> list[Finding]:
-    """Return what is found, of at least a severity."""
-    with opened(made, cache=None, account=Account(), base=base, builder=builder) as facts:
+    """Return what is found, of at least a severity; `copies` are those that took things out of the builder image."""
+    location = Location.parse("docker-daemon:builder:1")
+    plan = tuple(
+        Copy(source=source, destination=destination, image=location, chown=None, origin="")
+        for source, destination in copies
+    )
+    with opened(
+        made, cache=None, account=Account(), base=base, builder=builder, copies=plan, copied_from=str(location)
+    ) as facts:
         return [item for item in check(facts) if item.rule.severity >= least]
 
 

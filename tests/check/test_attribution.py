@@ -14,6 +14,7 @@ from runtimeimg.cache import Cache
 from runtimeimg.check.explain import explain
 from runtimeimg.check.sbom import FORMATS
 from runtimeimg.check.sbom.values import plain
+from runtimeimg.check.sources import Sources
 from runtimeimg.cli.looking import Target, looked_into
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions
@@ -66,7 +67,7 @@ def attached(where: str, form: str) -> dict[str, Any]:
 def explained(spec: Path, cache: Path) -> dict[str, str | None]:
     """Return what `explain` says of every new file."""
     with looked_into(Target(name=str(spec)), StoreOptions(), Cache.open(cache / "runtimeimg")) as looked:
-        facts, sources, found = looked.facts, looked.sources, {}
+        facts, sources, found = looked.facts, Sources(looked.facts), {}
         for file in facts.view.walk():
             if not file.is_folder and facts.is_new(file):
                 package = explain(facts, file.path, sources).package

@@ -27,13 +27,10 @@ SPECS = {
     name: yaml.safe_load((Path(__file__).parents[2] / "samples" / name / "build.yaml").read_text())
     for name in ("nodejs", "petclinic", "python")
 }
-NOT_NEEDED = {"/workspace/source/public:/app/public"}
+PUBLIC = "/workspace/source/public:/app/public"
 """Files that a program opens when it is asked for a page, and starts without."""
 DIRECTORIES = [
-    (name, directory)
-    for name, spec in SPECS.items()
-    for directory in spec["spec"]["runtime"]["directories"]
-    if directory not in NOT_NEEDED
+    (name, directory) for name, spec in SPECS.items() for directory in spec["spec"]["runtime"]["directories"]
 ]
 
 pytestmark = pytest.mark.engine
@@ -82,11 +79,32 @@ def test_nothing_is_said_of_a_sample(kept: Kept, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "directory"), DIRECTORIES)
 def test_every_directory_that_a_sample_needs_is_missed(kept: Kept, name: str, directory: str) -> None:
-    code, out, _ = run(
-        "check", "-", "--severity", "error", "--format", "json", spec=without(kept.spec(name), directory)
-    )
+    code, out, _ = run("check", "-", "--format", "json", spec=without(kept.spec(name), directory))
     assert code == 10
-    assert json.loads(out)["counts"]["error"] >= 1
+    assert json.loads(out)["counts"]["error" if directory != PUBLIC else "warning"] >= 1
+
+
+ASKED = """
+import("/app/dist/server.js").then(() => setTimeout(async () => {
+  const answer = await fetch("http://127.0.0.1:3000/");
+  console.log("answer", answer.status);
+  process.exit(0);
+}, 500));
+"""
+
+
+def test_a_folder_that_a_server_names(kept: Kept, start: Callable[..., tuple[int, str]]) -> None:
+    """The sample's server starts without its pages, and has none when it is asked for one."""
+    whole = kept.spec("nodejs")
+    lost = without(whole, PUBLIC)
+    _, out, _ = run("check", "-", "--format", "json", spec=lost)
+    (said,) = json.loads(out)["findings"]
+    assert (said["rule"], said["fix"]) == ("DATA-004", f"copy it, too: '{PUBLIC}'")
+    for spec, answer in ((lost, "answer 404"), (whole, "answer 200")):
+        spec["spec"]["runtime"]["entrypoint"] = ["node", "-e", ASKED]
+        code, told = start(spec)
+        assert code == 0, told
+        assert answer in told
 
 
 BUILDER = "runtimeimg-test-ecosystem/builder:1"

@@ -229,7 +229,7 @@ def test_every_rule_is_seen() -> None:
     here = {case.rule for case in CASES.values()}
     below = {"START-009", "USER-002", "DATA-003"}
     harm = {"LIB-004", "LIB-005", "USER-004", "RUN-002", "SAFE-001", "SAFE-002", "SAFE-003", "SIZE-001"}
-    ecosystems = {"LIB-006", "RUN-001", "DATA-001"}
+    ecosystems = {"LIB-006", "RUN-001", "DATA-001", "DATA-004"}
     for folder, rules in (("test_harm.py", harm), ("test_ecosystems.py", ecosystems), ("test_findings.py", below)):
         text = (Path(__file__).parent / folder).read_text()
         assert all(f'"{rule}"' in text for rule in rules)
@@ -404,3 +404,55 @@ def test_native_modules_of_python_for_another_version() -> None:
     ):
         files = {f"/usr/lib/python3.11/site-packages/{name}": Put(data=library()) for name in names}
         assert ids(found(image({**python, **files}, **start))) == expected, names
+
+
+NODE_IMAGE: Files = {
+    "/usr/bin/node": run(program("libc.so.6")),
+    GLIBC: run(LOADER),
+    "/lib/x86_64-linux-gnu/libc.so.6": run(library("libc.so.6")),
+}
+PAGE: Files = {"/src/public/index.html": b"<html>"}
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "more", "named"),
+    [
+        (b'serve("public")', PAGE, [], "/app/public"),
+        (b"serve('./public/')", PAGE, [], "/app/public"),
+        (b'serve(process.env.X ?? "web/views")', {"/src/web/views/a.ejs": b""}, [], "/app/web/views"),
+        (b'serve("other")', PAGE, [], None),
+        (b'serve("public files")', PAGE, [], None),
+        (b'serve("public" + x)', PAGE, [("/src/public", "/srv/www")], None),
+        (b'serve("public")', PAGE, [("/src/public/index.html", "/srv/")], None),
+        (b'run("test")', {"/src/test/a.test.js": b"", "/src/test/page.html": b""}, [], None),
+        (b'run("src")', {"/src/src/a.ts": b"", "/src/src/a.html": b""}, [], None),
+        (b'read("data")', {"/src/data/a.bin": b""}, [], None),
+        (b'read("empty")', {"/src/empty": Put(data=None)}, [], None),
+        (b'read("index.html")', {"/src/index.html": b""}, [], None),
+        (b'read("../../etc")', {"/src/etc/x.html": b""}, [], None),
+    ],
+)
+def test_folders_that_scripts_name(text: bytes, files: Files, more: list[tuple[str, str]], named: str | None) -> None:
+    script: Files = {"/src/dist/main.js": text}
+    builder = image({**NODE_IMAGE, **script, **files})
+    base = image(NODE_IMAGE)
+    start = {"Entrypoint": ["/usr/bin/node", "/app/dist/main.js"], "WorkingDir": "/app"}
+    copies = [("/src/dist", "/app/dist"), *more]
+    made = image({"/app/dist/main.js": text}, base=base, **start)
+    said = found(made, base=base, builder=builder, copies=copies)
+    assert [(item.rule.id, item.where.inside) for item in said] == ([("DATA-004", named)] if named else [])
+    assert found(made, base=base) == []
+    if named is not None:
+        there = image({"/app/dist/main.js": text, f"{named}/x": b""}, base=base, **start)
+        assert found(there, base=base, builder=builder, copies=copies) == []
+
+
+def test_folders_that_scripts_of_python_name() -> None:
+    base = image(
+        {"/usr/bin/python3.11": run(program()), GLIBC: run(LOADER), "/usr/lib/python3.11/encodings/__init__.py": b""}
+    )
+    files: Files = {"/app/main.py": b'import os\nserve("static")\n'}
+    builder = image({**files, "/app/static/style.css": b""}, base=base)
+    made = image(files, base=base, Entrypoint=["/usr/bin/python3.11", "/app/main.py"], WorkingDir="/app")
+    (said,) = found(made, base=base, builder=builder, copies=[("/app/main.py", "/app/main.py")])
+    assert (said.rule.id, said.fix) == ("DATA-004", "add to spec.runtime.directories: '/app/static'")

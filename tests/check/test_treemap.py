@@ -15,7 +15,6 @@ import pytest
 
 from runtimeimg.account import Account
 from runtimeimg.check.opened import opened
-from runtimeimg.check.sources import Sources
 from runtimeimg.check.treemap import UNIT, Kind, Tile, Treemap, boxes, treemap
 from runtimeimg.check.treemapdrawing import page, svg
 from runtimeimg.errors import UsageError
@@ -47,7 +46,7 @@ FILES: Files = {
 
 def drawn(made: Image, base: Image | None = None) -> Treemap:
     with opened(made, cache=None, account=Account(), base=base) as facts:
-        return treemap(facts, Sources(facts))
+        return treemap(facts)
 
 
 def paths(of: Treemap) -> dict[str, Tile]:

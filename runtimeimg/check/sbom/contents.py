@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runtimeimg.check.facts import Facts
@@ -48,14 +48,14 @@ class Contents:
     unattributed: tuple[Entry, ...]
 
 
-def contents_of(facts: Facts, created: int, copies: Sequence[Copy] = (), builder: str | None = None) -> Contents:
+def contents_of(facts: Facts, created: int) -> Contents:
     """Return what an image holds; `copies` are those of its plan, `builder` the name of what most of them read.
 
     Every file and symlink of the new layers is in it once, of hard links each name.
     """
     view = facts.view
     own = facts.owners
-    sources = Sources(facts, copies, builder)
+    sources = Sources(facts)
     found: dict[Package | None, list[Entry]] = {}
     base: set[Package | None] = set()
     new = []
