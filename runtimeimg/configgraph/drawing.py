@@ -18,7 +18,7 @@ _COLOURS = {
     "layer": "#71717a",
 }
 _INK, _PALE, _LINE = "#27272a", "#f4f4f5", "#a1a1aa"
-_LETTERS, _SMALL_LETTERS = 29, 38
+_LETTERS, _SMALL_LETTERS = 25, 32
 """Characters of a title and of a note that a box has room for."""
 _FONT = 'font-family="sans-serif"'
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-BOX_WIDTH, BOX_HEIGHT = 226.0, 40.0
-COLUMN_GAP, ROW_GAP = 92.0, 10.0
+BOX_WIDTH, BOX_HEIGHT = 196.0, 40.0
+COLUMN_GAP, ROW_GAP = 60.0, 10.0
 PADDING, HEADING, MARGIN = 10.0, 26.0, 16.0
 _SWEEPS = 8
 

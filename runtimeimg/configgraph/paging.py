@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from runtimeimg.configgraph.effective import effective
+from runtimeimg.configgraph.effective import Effective, effective
 from runtimeimg.configgraph.folding import Folded
 from runtimeimg.configgraph.model import (
     Artefact,
@@ -104,11 +104,16 @@ def _parameters(view: View, automaton: Automaton) -> list[list[str]]:
         rows = effective(automaton, artefact, artefact.variants[0] if artefact.variants else None)
     except RuntimeimgError as error:
         return [["", error.message, "", "", ""]]
-    return [
-        [row.parameter.path, _text(row.value), str(row.parameter.category), str(row.parameter.stage), str(row.source)]
-        for row in rows
-        if row.parameter.kind == "Automaton"
-    ]
+    return [cells for row in rows if row.parameter.kind == "Automaton" for cells in _cells(row)]
+
+
+def _cells(row: Effective) -> Iterator[list[str]]:
+    """Yield the row of a parameter, and one for each part of a merged value."""
+    item, merged = row.parameter, bool(row.parts)
+    value, source = ("", str(item.combine)) if merged else (_text(row.value), str(row.source))
+    yield [item.path, value, str(item.category), str(item.stage), source]
+    for part in row.parts:
+        yield [f"\u2003{part.key}", _text(part.value), "", "", str(part.source)]
 
 
 def _text(value: Any) -> str:

@@ -154,7 +154,7 @@ def test_the_samples_pictures_in_a_browser(browser: Browser, graph_file: Path, m
     assert 'class="box hit" data-id="automaton/clinic"' in document
     document = browser.load(made_clicks(page, "automaton/clinic"))
     assert "process.env" in text_of(document, "panel")
-    assert "CLINIC_NAME=Cats & Dogs" in text_of(document, "panel")
+    assert re.search(r"CLINIC_NAME\s+Cats & Dogs", text_of(document, "panel"))
     assert re.search(r"automatons\.yaml:\d+", text_of(document, "panel"))
 
 
