@@ -1,4 +1,4 @@
-.PHONY: demo test check man bench bench-unpack clean
+.PHONY: demo test check man bench bench-unpack bench-graph clean
 
 demo:  ## compose a sample, show it and ask it for its page
 	scripts/demo
@@ -20,6 +20,10 @@ bench:
 bench-unpack:
 	scripts/venv
 	.venv/bin/python benchmarks/unpacking.py
+
+bench-graph:
+	scripts/venv
+	.venv/bin/python benchmarks/graphs.py
 
 clean:
 	scripts/services stop
