@@ -4,7 +4,7 @@
 
 For each number of automatons there are a hundredth of artefacts (an OCI layout each) and as many hosts, at least ten.
 Whole processes are timed; what a question takes on a graph of three automatons is its start-up, and is told apart.
-Placement is of up to 10,000 instances. Writes `graph.svg` and the figures beside it as JSON.
+Placement is of up to 10,000 instances. With --out writes `graph-growth.svg` and the figures beside it as JSON.
 """
 
 from __future__ import annotations
@@ -249,10 +249,10 @@ def main() -> int:
                 print(f"| {size:,} | {what} | {item.seconds:.2f} | {beyond} | {item.memory:.0f} |", flush=True)
     if options.out is not None:
         made = plot(options.sizes, found, start)
-        (options.out / "graph.svg").write_text(drawn(made))
+        (options.out / "graph-growth.svg").write_text(drawn(made))
         figures = {str(size): {key: asdict(item) for key, item in each.items()} for size, each in found.items()}
         text = json.dumps({"startup": start, "sizes": figures}, indent=2)
-        (options.out / "graph.json").write_text(f"{text}\n")
+        (options.out / "graph-growth.json").write_text(f"{text}\n")
     wrong = [line for size, figures in found.items() for line in over(size, figures, start)]
     print("\n".join(wrong), file=sys.stderr)
     return int(bool(wrong))

@@ -138,12 +138,17 @@ def _artefact(one: Artefact, two: Artefact) -> Changed:
         *_value("base", name_of(one.base), name_of(two.base)),
         *_value("builders", [name_of(item) for item in one.builders], [name_of(item) for item in two.builders]),
     ]
-    for platform in dict.fromkeys(item.platform for item in (*one.variants, *two.variants)):
-        sides = ([item.manifest for item in side.variants if item.platform == platform] for side in (one, two))
-        changes += _value(f"variants.{platform or 'none'}", *sides)
+    indexed = one.index or two.index  # of a single image all is said by its digest
+    for platform in dict.fromkeys(item.platform for item in (*one.variants, *two.variants)) if indexed else ():
+        changes += _value(f"variants.{platform or 'none'}", _manifests(one, platform), _manifests(two, platform))
     if one.paths != two.paths:
         changes += _value("paths", list(one.paths), list(two.paths))
     return Changed(id=one.id, changes=tuple(changes))
+
+
+def _manifests(artefact: Artefact, platform: str) -> str | None:
+    """Return the digests of the variants for a platform, None where there are none."""
+    return ", ".join(item.manifest for item in artefact.variants if item.platform == platform) or None
 
 
 def _host(one: HostNode, two: HostNode) -> Changed:

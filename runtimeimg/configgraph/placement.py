@@ -219,8 +219,8 @@ class _Work:
         count = ranked.fitting.bit_count()
         said = [f"one of {count:,} hosts that do" if count > 1 else "the only host that does"]
         if wanted.spread:
-            over = "host" if wanted.spread == EVERY_HOST else wanted.spread
-            said.append(f"{crowd or 'no'} other{'' if crowd == 1 else 's'} on the same {over}")
+            over = "on the same host" if wanted.spread == EVERY_HOST else f"in the same {wanted.spread}"
+            said.append(f"{crowd or 'no'} other{'' if crowd == 1 else 's'} {over}")
         if wanted.prefer:
             said.append(f"preferred by {group.liked}")
         said.append(f"{human_size(group.missing)} to move" if group.missing else "nothing to move")

@@ -51,6 +51,8 @@ def command(graph_file: Path, output: Path | None, keep: Path | None, partial: b
         from runtimeimg.text import message
 
         click.echo(message(error.message), err=True)
+    if output is not None:
+        click.echo(f"wrote {output}", err=True)
 
 
 def _described(placed: Placed) -> dict[str, Any]:
