@@ -67,6 +67,13 @@ def of(found: Image | ImageIndex, reference: str) -> Facts:
     )
 
 
+def first(found: Image | ImageIndex) -> Image:
+    """Return the image, or the first of an index that has one."""
+    if isinstance(found, Image):
+        return found
+    return next(image for entry in flattened(found) if isinstance(image := entry.open(), Image))
+
+
 def _of_image(image: Image, reference: str, annotations: Mapping[str, str], platform: str) -> Facts:
     image.config.check()
     kept_by_engine = any(layer.origin is not None and layer.origin.store == "engine" for layer in image.layers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from runtimeimg.cache import Cache
 from runtimeimg.configgraph import facts as telling
 from runtimeimg.configgraph import reading
-from runtimeimg.configgraph.facts import Facts
+from runtimeimg.configgraph.facts import Base, Facts
 from runtimeimg.configgraph.lock import Lock, Locked
 from runtimeimg.configgraph.model import NO_ORIGIN, Origin
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RuntimeimgError, UsageError
@@ -55,6 +55,9 @@ class Wanted:
         return found
 
 
+MadeOf = Callable[[Location, Image], tuple[Base, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
     """How images are opened. With `offline` no registry is asked; with `update` the lock is not minded."""
@@ -64,6 +67,8 @@ class Ways:
     offline: bool = False
     update: bool = False
     cache: Cache | None = None
+    made_of: MadeOf | None = None
+    """What tells of a registry's image what else it was made of, its base aside."""
 
 
 def resolve(wanted: Sequence[Wanted], ways: Ways) -> dict[str, Facts]:
@@ -135,12 +140,15 @@ def _opened(item: Wanted, ways: Ways) -> Facts:
     if item.sha256:
         _check_archive(item, location)
     found = _open(located, pin, item, ways)
-    told = telling.of(found, str(_found_at(location, found)))
+    place = _found_at(location, found)
+    told = telling.of(found, str(place))
     if pin and pin not in {told.digest, *(variant.config for variant in told.variants if not told.index)}:
         raise IntegrityError(
             f"image '{item.image}' is {told.digest}, and {_who(item)} {pin}",
             hint="take what is there with --update" if not item.digest else "correct the digest in the document",
         )
+    if ways.made_of is not None and not ways.offline and place.transport == "docker":
+        told = replace(told, builders=ways.made_of(place, telling.first(found)))
     if location.transport not in _FILES and ways.cache is not None and Digest.parse(told.digest):
         data = json.dumps(telling.to_json(told), separators=(",", ":")).encode()
         ways.cache.put(KIND, Digest.parse(told.digest).encoded, data)

@@ -1,10 +1,17 @@
 """`graph build`, `graph params` and the schemas: what they write and print, and what they end with."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from runtimeimg import provenance
+from runtimeimg.configgraph import saved
+from runtimeimg.configgraph.model import Artefact
+from runtimeimg.image import Image
+from runtimeimg.oci import Location, Reference
+from runtimeimg.stores import StoreOptions, open_image
 from tests.configgraph.layouts import Layout
 from tests.indexes.command import done, run
 
@@ -87,3 +94,38 @@ def test_nothing_is_written_where_something_is_wrong() -> None:
 @pytest.mark.parametrize("kind", ["artefact", "automaton", "host"])
 def test_schemas_are_printed(kind: str) -> None:
     assert json.loads(done("schema", kind))["title"] == kind.capitalize()
+
+
+@pytest.mark.registry
+@pytest.mark.skopeo
+def test_what_provenance_says_that_an_image_was_made_from(tmp_path: Path) -> None:
+    name = "127.0.0.1:5000/configgraph/made"
+    reference, options = Reference.parse(f"{name}:1"), StoreOptions()
+    layout = Layout(tmp_path / "made")
+    layout.image("plain")
+    image = open_image(Location.parse(f"oci:{layout.root}:plain"), options)
+    assert isinstance(image, Image)
+    images = [
+        {"name": "docker.io/library/base:1", "digest": "sha256:" + "b" * 64},
+        {"name": "registry.example.com/build:1", "digest": "sha256:" + "c" * 64},
+    ]
+    plan = {"base": "docker.io/library/base:1", "images": images}
+    digest = provenance.keep(reference, provenance.Provenance(dockerfile="FROM base", plan=plan), [image], options)
+    layout.image("1", config={"Cmd": ["/bin/app"], "Labels": {provenance.LABEL: digest}})
+    layout.image("2", config={"Cmd": ["/bin/app"], "Labels": {provenance.LABEL: "sha256:" + "0" * 64}})
+    for tag in ("1", "2"):
+        argv = ["skopeo", "copy", "-q", "--dest-tls-verify=false", f"oci:{layout.root}:{tag}", f"docker://{name}:{tag}"]
+        subprocess.run(argv, check=True)
+    documents = [
+        f"---\napiVersion: runtimeimg.dev/v1\nkind: Artefact\nname: made-{tag}\nimage: docker://{name}:{tag}\n"
+        for tag in ("1", "2")
+    ]
+    Path("graph.yaml").write_text("".join(documents))
+    for _ in range(2):  # the second time out of the cache
+        done("graph", "build", "graph.yaml")
+        view = saved.open("graph.json")
+        made, other = view.get("artefact/made-1"), view.get("artefact/made-2")
+        assert isinstance(made, Artefact)
+        assert isinstance(other, Artefact)
+        assert made.builders == ("artefact/registry.example.com/build:1@sha256:" + "c" * 64,)
+        assert other.builders == ()

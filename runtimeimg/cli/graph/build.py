@@ -82,6 +82,7 @@ def _built(
     update: bool,
 ) -> Built:
     from runtimeimg.cache import Cache
+    from runtimeimg.cli.graph.making import made_of
     from runtimeimg.cli.progress import display
     from runtimeimg.configgraph.build import build
     from runtimeimg.configgraph.resolve import Ways
@@ -89,7 +90,15 @@ def _built(
     written = _documents(paths)  # before there are threads
     with display(progress) as shown:
         cache = Cache.open(cache_dir(), shown.line)
-        ways = Ways(options=stores(shown), lock=known, offline=offline, update=update, cache=cache)
+        options = stores(shown)
+        ways = Ways(
+            options=options,
+            lock=known,
+            offline=offline,
+            update=update,
+            cache=cache,
+            made_of=lambda location, image: made_of(location, image, options),
+        )
         return build(written, ways, run=_nix_store)
 
 
