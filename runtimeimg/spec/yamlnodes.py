@@ -183,7 +183,8 @@ class _Composer:
             self._count += 1
             if self._count > MAX_NODES:
                 raise self._fatal(f"holds more than {MAX_NODES:,} values")
-            self._place(self._scalar(event), getattr(event, "anchor", None), event)
+            if not (event.anchor is None and event.tag is None and self._stack and self._takes(event)):
+                self._place(self._scalar(event), event.anchor, event)
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._open(event)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
@@ -255,6 +256,29 @@ class _Composer:
             elif frame.key is not None:
                 frame.entries[frame.key] = entry
             frame.key_pending, frame.key = False, None
+
+    def _takes(self, event: yaml.ScalarEvent) -> bool:
+        """Put a scalar where it belongs, and tell whether that is done: most are nothing special, and this is quick."""
+        frame, text, mark = self._stack[-1], event.value, event.start_mark
+        if mark is None or not text.isascii():
+            return False
+        line, column = mark.line + 1, mark.column + 1
+        if frame.is_map and not frame.key_pending:
+            if text == "<<" or text in frame.entries:
+                return False
+            frame.key_pending, frame.key, frame.key_place, frame.is_merge = True, text, (line, column), False
+            return True
+        if frame.is_merge:
+            return False
+        value = yamltext.resolve(text) if event.implicit[0] else text
+        node = Node(line, column, value, text, None, None, 1, 1, value is None)
+        if not frame.is_map:
+            frame.items.append(Entry(line, column, line, column, node))
+            return True
+        if frame.key is not None:
+            frame.entries[frame.key] = Entry(*frame.key_place, line, column, node)
+        frame.key_pending, frame.key = False, None
+        return True
 
     def _set_key(self, frame: _Frame, node: Node, place: tuple[int, int], scalar: yaml.ScalarEvent | None) -> None:
         frame.key_pending, frame.key_place, frame.key = True, place, None
