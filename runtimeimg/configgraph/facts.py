@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runtimeimg.configgraph import grounds
-from runtimeimg.configgraph.model import Layer, Role, Variant, layer_id
+from runtimeimg.configgraph.model import Layer, Role, Variant, layer_id, name_of
 from runtimeimg.errors import InvalidDocumentError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.image.indexes import flattened
@@ -15,6 +15,7 @@ from runtimeimg.oci import Descriptor
 from runtimeimg.stamp import BASE_DIGEST, BASE_NAME
 
 _MAX_TEXT = 4096
+_PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Base:
 class Facts:
     """An image or index: where it was found, its digest, and what it is made of.
 
-    `digest` is that of the manifest or index; of an Engine's image, which has neither, that of its config. `bases` are
+    `digest` is that of the manifest or index; of an Engine's image, which has neither, its id. `bases` are
     those of the variants, each once; `builders` the other images that provenance names.
     """
 
@@ -76,26 +77,12 @@ def first(found: Image | ImageIndex) -> Image:
 
 def _of_image(image: Image, reference: str, annotations: Mapping[str, str], platform: str) -> Facts:
     image.config.check()
-    kept_by_engine = any(layer.origin is not None and layer.origin.store == "engine" for layer in image.layers)
-    if kept_by_engine or (image.manifest is None and image.image_id is not None):
-        manifest = config = Descriptor(
-            media_type=image.config.media_type, digest=image.config.digest, size=len(image.config.raw)
-        )
-        layers = tuple(
-            Layer(id=layer_id(layer.diff_id), role=Role.LAYER, media_type="application/vnd.oci.image.layer.v1.tar")
-            for layer in image.layers
-        )
-        nodes = (_layer(config, Role.CONFIG), *layers)
-    else:
-        document = image.to_manifest()
-        manifest, config = document.descriptor, document.config
-        layers = tuple(_layer(item, Role.LAYER) for item in document.layers)
-        nodes = (_layer(manifest, Role.MANIFEST), _layer(config, Role.CONFIG), *layers)
+    manifest, config, nodes = _of_engine(image) if image.image_id is not None else _of_manifest(image)
     variant = Variant(
-        manifest=str(manifest.digest),
+        manifest=manifest,
         platform=platform or _platform(image),
-        config=str(config.digest),
-        layers=tuple(item.id.partition("/")[2] for item in layers),
+        config=config,
+        layers=tuple(name_of(item.id) for item in nodes if item.role is Role.LAYER),
         runtime=grounds.runtime_of(image.config),
         annotations=dict(annotations),
     )
@@ -106,6 +93,34 @@ def _of_image(image: Image, reference: str, annotations: Mapping[str, str], plat
         layers=tuple({item.id: item for item in nodes}.values()),
         bases=_bases(image),
     )
+
+
+def _of_manifest(image: Image) -> tuple[str, str, tuple[Layer, ...]]:
+    """Return the digests of manifest and config, and the nodes of all blobs, the layers from the lowest."""
+    document = image.to_manifest()
+    manifest, config = document.descriptor, document.config
+    layers = (_layer(item, Role.LAYER) for item in document.layers)
+    return (
+        str(manifest.digest),
+        str(config.digest),
+        (_layer(manifest, Role.MANIFEST), _layer(config, Role.CONFIG), *layers),
+    )
+
+
+def _of_engine(image: Image) -> tuple[str, str, tuple[Layer, ...]]:
+    """Return the same of an Engine's image, which has no manifest: its id stands for that, diff ids for the layers.
+
+    The config is as the Engine tells it, which may be another one to the byte.
+    """
+    top = Layer(id=layer_id(image.image_id or ""), role=Role.CONFIG)
+    config = Layer(
+        id=layer_id(image.config.digest),
+        role=Role.CONFIG,
+        size=len(image.config.raw),
+        media_type=image.config.media_type,
+    )
+    layers = (Layer(id=layer_id(layer.diff_id), role=Role.LAYER, media_type=_PLAIN_LAYER) for layer in image.layers)
+    return name_of(top.id), name_of(config.id), (top, config, *layers)
 
 
 def _platform(image: Image) -> str:

@@ -1,6 +1,7 @@
 """Documents to a graph: images, their bases and builders, hosts, instances, the lock, and what is asked of whom."""
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -346,3 +347,27 @@ def test_a_registry_is_asked_once_and_then_never(layout: Layout, tmp_path: Path)
     assert isinstance(here, Automaton)
     assert isinstance(there, Automaton)
     assert here.address == there.address, "where an image is does not count"
+
+
+@pytest.mark.engine
+@pytest.mark.skopeo
+def test_an_image_of_the_engine_is_known_by_its_config(layout: Layout) -> None:
+    layout.image("web")
+    name = "configgraph-engine-test:1"
+    subprocess.run(["skopeo", "copy", "-q", f"oci:{layout.root}:web", f"docker-daemon:{name}"], check=True)
+    ways = Ways(options=StoreOptions(environ=dict(os.environ)), lock={})
+    try:
+        built = made(documents(artefact("web", image=name)), ways)
+        found = node(built.graph, "web")
+        (variant,) = found.variants
+        assert found.reference == f"docker-daemon:{name}", "a bare name says where it was found"
+        assert found.digest == variant.manifest == built.lock["web"].digest
+        diff_ids = set(variant.layers)
+        assert {
+            item.size for item in built.graph.nodes.values() if isinstance(item, Layer) and item.role is Role.LAYER
+        } == {None}
+        assert len(diff_ids) == 1
+        again = made(documents(artefact("web", image=name)), replace(ways, lock=built.lock, offline=True))
+        assert again.graph == built.graph
+    finally:
+        subprocess.run(["docker", "rmi", name], check=True, stdout=subprocess.DEVNULL)
