@@ -14,8 +14,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "Show what differs between two graphs, and what has to move for it."),
     "export": ("export", "Write automatons as documents of other tools."),
     "impact": ("impact", "Show what depends on an image, a digest or a package."),
+    "join": ("join", "Put a small image and its store paths together again."),
     "params": ("params", "Show every parameter of an automaton, and where its value comes from."),
     "place": ("place", "Choose a host for each instance."),
+    "split": ("split", "Split an image into a small one and its store paths."),
     "show": ("show", "Show a graph, or a node of it, as text or as a picture."),
 }
 
