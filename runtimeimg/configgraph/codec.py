@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runtimeimg.configgraph import shapes
 from runtimeimg.configgraph.model import (
     ENDS,
     Artefact,
@@ -236,6 +237,12 @@ class _Fields:
             raise self.wrong(key, f"a map of {'texts' if kind is str else 'whole numbers'}")
         return value
 
+    def shaped(self, key: str, shape: shapes.Shape) -> dict[str, Any]:
+        value = self.object(key)
+        if said := shapes.wrong(value, shape):
+            raise InvalidDocumentError(f"{self.where}: '{key}': {said[:200]}")
+        return value
+
     def objects(self, key: str) -> list[_Fields]:
         value = self.data.get(key, [])
         if not isinstance(value, list):
@@ -309,7 +316,7 @@ def _automaton_of(fields: _Fields, node_id: str, found: Links) -> Automaton:
         artefact=_one(found, Relation.RUNS, fields),
         address=fields.text("address"),
         replicas=fields.number("replicas") or 0,
-        given=fields.object("given"),
+        given=fields.shaped("given", shapes.AUTOMATON),
         lines=fields.map_of("lines", int),
         origin=fields.origin(),
     )
@@ -340,7 +347,7 @@ def _host_of(fields: _Fields, node_id: str, found: Links) -> HostNode:
     others = given.map_of("others", int)
     return HostNode(
         id=node_id,
-        profile=fields.object("profile"),
+        profile=fields.shaped("profile", shapes.HOST),
         resources=Resources(cpu=given.number("cpu"), memory=given.number("memory"), others=others),
         blobs=tuple(name_of(target) for target in found.get(Relation.HAS, ())),
         origin=fields.origin(),

@@ -9,8 +9,10 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from runtimeimg.configgraph import saved, savedschema
+from runtimeimg.configgraph import saved, savedschema, shapes
 from runtimeimg.configgraph.model import Graph, Kind, View
+from runtimeimg.configgraph.parameter import Category
+from runtimeimg.configgraph.parameters import OF_AUTOMATON
 from runtimeimg.configgraph.views import Whole
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from tests.configgraph.graphs import arbitrary, artefact, automaton, graph, host, instance, shop
@@ -104,6 +106,22 @@ def test_an_empty_graph_is_one(tmp_path: Path) -> None:
         (b'{"id":"host/two"', b'{"id":"host/one"', "'host/one' is there twice, first in"),
         (b'{"id":"host/two"', b'{"id":"ship/two"', "'ship/two' is no id of a node"),
         (b'{"id":"host/two"', b'{"id":7', "a node has an 'id'"),
+        (
+            b'"given":{"process":{"args":["serve"]}}',
+            b'"given":{"process":{"args":"serve"}}',
+            "'given': 'process.args' is not a list",
+        ),
+        (
+            b'"given":{"process":{"args":["serve"]}}',
+            b'"given":{"ports":[{"port":80},{}]}',
+            "'given': 'ports[1]' has no 'port'",
+        ),
+        (
+            b'"given":{"process":{"args":["serve"]}}',
+            b'"given":{"resources":{"cpu":1}}',
+            "'resources.cpu' is not a text",
+        ),
+        (b'"facts":{}', b'"facts":[]', "'profile': 'facts' is not a map"),
         (b'"role":"layer"', b'"role":"cake"', "'role' is not one of layer, config"),
         (b'"profile":{', b'"profile":[],"x":{', "has 'x', which no host has"),
         (b'"variants":[', b'"variants":[7,', "variants[0] is not an object"),
@@ -120,6 +138,16 @@ def test_damage_is_found(there: Path, old: bytes, new: bytes, wanted: str) -> No
         saved.load(there)
     assert f"{there}:" in caught.value.message
     assert wanted in caught.value.message
+
+
+def test_what_automatons_may_set_has_a_shape() -> None:
+    """Every parameter that a document may set, by its path."""
+    for path, parameter in OF_AUTOMATON.items():
+        if parameter.category is Category.ENCAPSULATED or path in {"name", "artefact"}:
+            continue
+        shape = shapes.AUTOMATON
+        for key in path.split("."):
+            shape = shape.shape if isinstance(shape, shapes.Each) else shape[key]
 
 
 def test_a_view_says_the_line_of_what_it_cannot_read(there: Path) -> None:

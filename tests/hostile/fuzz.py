@@ -27,6 +27,13 @@ from runtimeimg import runtimegraph
 from runtimeimg.cli.index import images, picking
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.wanted import Wanted
+from runtimeimg.configgraph import bills, impact, saved
+from runtimeimg.configgraph.closure import closure, had
+from runtimeimg.configgraph.differing import difference
+from runtimeimg.configgraph.folding import fold
+from runtimeimg.configgraph.model import Kind, View
+from runtimeimg.configgraph.placement import place
+from runtimeimg.configgraph.views import Whole, named
 from runtimeimg.errors import RuntimeimgError
 from runtimeimg.image import ImageIndex
 from runtimeimg.image.decompress import Unfolded
@@ -46,6 +53,7 @@ from runtimeimg.stores.registry.daemonjson import daemon_json
 from runtimeimg.strategy.amend import Amendment, amend
 from runtimeimg.strategy.convert import convert
 from tests.compose.images import Item, file, folder, hardlink, symlink, tar, write_layout
+from tests.configgraph.graphs import shop
 
 MEMORY = 64 << 10
 SECONDS = 1.0
@@ -140,6 +148,12 @@ location = "m.test"
 pull-from-mirror = "digest-only"
 """
 DAEMON = {"insecure-registries": ["host:5000", "10.0.0.0/8"], "registry-mirrors": ["https://mirror.test"]}
+BILL = json.dumps(
+    {
+        "components": [{"purl": "pkg:deb/debian/a@1", "components": [{"purl": "pkg:npm/%40s/b@2"}]}],
+        "packages": [{"externalRefs": [{"referenceType": "purl", "referenceLocator": "pkg:apk/alpine/c@3"}]}],
+    }
+).encode()
 TIMES = itertools.count()
 GRAPH = RuntimeGraph(
     daemons=(("redis", "-p"),), expose=(ExposeItem(port=80, host_port=8080, service_name="a", listening_addr=""),)
@@ -266,6 +280,39 @@ def read_convert(data: bytes) -> None:
     convert(data.decode("utf-8", "replace"), strategy="x", kind="ClusterBuildStrategy", builder_image=None)
 
 
+def read_graph(data: bytes) -> None:
+    """Ask a graph everything: as it is read whole, and as it is read by lines."""
+    path = FOLDER / "graph.json"
+    path.write_bytes(data)
+    with contextlib.suppress(RuntimeimgError):
+        view = saved.open(path)
+        for kind in Kind:
+            for node_id in view.ids(kind):
+                ask(view, node_id)
+        fold(view, limit=3)
+    found = saved.load(path)
+    view = Whole(found)
+    for node_id in found.nodes:
+        ask(view, node_id)
+    fold(view, limit=3)
+    list(difference(found, shop()).transfers)
+    list(difference(shop(), found).transfers)
+    for item in place(found, shop()).refused:
+        item.lines()
+
+
+def ask(view: View, node_id: str) -> None:
+    with contextlib.suppress(RuntimeimgError):
+        node = named(view, node_id, tuple(Kind))
+        closure(view, node, had(view, node), Platform.parse("linux/arm64"))
+        impact.impact(view, impact.of_image(view, node_id) or impact.of_blob(view, node_id)[0])
+
+
+def read_bill(data: bytes) -> None:
+    list(bills.told(data))
+    bills.parse(data.decode("utf-8", "replace"))
+
+
 def read_names(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     Location.parse(text)
@@ -288,6 +335,12 @@ def _archive() -> bytes:
             info.size = len(data)
             made.addfile(info, io.BytesIO(data))
     return out.getvalue()
+
+
+def graphs() -> list[bytes]:
+    """A saved graph, as it is written and as another program lays it out."""
+    made = b"".join(saved.dump(place(shop()).graph))
+    return [made, json.dumps(json.loads(made), indent=1).encode()]
 
 
 def readers() -> dict[str, tuple[Callable[[bytes], None], list[bytes]]]:
@@ -315,6 +368,8 @@ def readers() -> dict[str, tuple[Callable[[bytes], None], list[bytes]]]:
         "layout": (read_layout, [(FOLDER / "layout/index.json").read_bytes()]),
         "amend": (read_amend, [TASK, TASK + b"---\n" + TASK + b"---\n"]),
         "convert": (read_convert, [BUILD]),
+        "graph": (read_graph, graphs()),
+        "bill": (read_bill, [BILL, b"pkg:deb/debian/a@1?arch=amd64", b"@scope/name@1.0"]),
         "names": (read_names, [b"docker://host:5000/a/b:t@sha256:" + b"a" * 64, b"oci:dir:tag", b"linux/arm64/v8"]),
     }
 

@@ -23,7 +23,7 @@ def test_mutated_inputs_give_errors_of_ours_alone(name, tmp_path):
     assert " 0 refused" not in done.out  # else nothing was tried that is wrong
 
 
-@pytest.mark.parametrize("name", ["archive", "layout", "amend", "convert", "names", "conf", "daemon"])
+@pytest.mark.parametrize("name", ["archive", "layout", "amend", "convert", "names", "conf", "daemon", "graph", "bill"])
 def test_mutated_documents_give_errors_of_ours_alone(name, tmp_path):
     done = bounded.run([sys.executable, FUZZ, "--count", 1000, "--only", name, "--seed", 7], cwd=tmp_path)
     assert done.code == 0, done.said
