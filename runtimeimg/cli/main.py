@@ -28,7 +28,7 @@ COMMANDS = {
     "debug": ("debug", "Open a shell in an image, which need not have one."),
     "explain": ("explain", "Say why a file is in an image."),
     "export": ("export", "Write documents or commands of other tools that run an image."),
-    "graph": ("graph", "Tie artefacts, automatons and hosts together, and ask what follows."),
+    "graph": ("graph", "Tie artefacts, automatons and hosts together."),
     "host": ("host", "Make profiles of machines that images are chosen for."),
     "index": ("index", "Make indexes of images, and choose from and check them."),
     "inspect": ("inspect", "Show an image's config, runtime graph and layers."),
