@@ -89,7 +89,10 @@ def needs(view: View, node: Node, platform: Platform | None = None) -> Iterator[
         case Layer():
             yield name_of(node.id)
         case Artefact():
-            yield from node.blobs if platform is None or not node.variants else for_platform(node, platform).blobs
+            if platform is None or not node.variants:
+                yield from node.blobs
+            else:
+                yield from (*for_platform(node, platform).blobs, *node.paths)
         case Automaton():
             yield from needs(view, there(view, node.artefact, node.id), platform)
         case Instance():
@@ -111,7 +114,7 @@ def _of_instance(view: View, node: Instance, platform: Platform | None) -> Itera
             f"{node.id!r} runs the variant {node.variant[:80]}, which '{artefact.id}' has not",
             hint="place the instances anew with 'runtimeimg graph place'",
         )
-    yield from chosen[0].blobs if chosen else needs(view, artefact, platform)
+    yield from (*chosen[0].blobs, *artefact.paths) if chosen else needs(view, artefact, platform)
 
 
 def _with_references(view: View, names: Iterable[str], source: str) -> Iterator[str]:

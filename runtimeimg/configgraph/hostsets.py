@@ -135,7 +135,7 @@ class HostSets:
                 variants |= dict.fromkeys(members(hosts & fitting), artefact.variants[position])
         groups: dict[tuple[int, int], int] = {}
         for position, hosts in by_variant.items():
-            blobs = artefact.variants[position].blobs if position >= 0 else artefact.blobs
+            blobs = (*(artefact.variants[position].blobs if position >= 0 else ()), *artefact.paths)
             for liked, some in self._liked(demand, hosts):
                 for missing, equal in self._lacking(blobs, some):
                     groups[-liked, missing] = groups.get((-liked, missing), 0) | equal

@@ -80,6 +80,15 @@ def test_paths_of_a_store_come_with_all_that_they_refer_to() -> None:
     assert (amount.count, amount.size, amount.unknown) == (2, 5, 1)
 
 
+def test_an_image_with_paths_of_a_store_needs_them_on_every_platform() -> None:
+    path = Layer(id=layer_id("/nix/store/tool"), role=Role.PATH, size=5)
+    both = replace(artefact("web", "os", platforms=("linux/amd64", "linux/arm64")), paths=("/nix/store/tool",))
+    amd, arm = both.variants
+    found = graph(both, path, automaton("shop", "web"), instance("shop", 0, "h", arm.manifest), host("h"))
+    assert names(found, "host/h") == {*arm.blobs, "/nix/store/tool"}
+    assert names(found, "automaton/shop", platform="linux/amd64") == {*amd.blobs, "/nix/store/tool"}
+
+
 @pytest.fixture
 def there(tmp_path: Path) -> Path:
     saved.write(shop(), tmp_path / "graph.json")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from runtimeimg.configgraph.model import View
     from runtimeimg.stores import StoreOptions
 
-_ROWS = 40
-"""Nodes of a kind that the table lists."""
+_ROWS, _TOLD = 40, 10
+"""Nodes of a kind that the table lists, and artefacts of which it is said why nobody knows."""
 
 
 @dataclass(slots=True)
@@ -124,7 +124,9 @@ def _table(what: str, asked: _Asked, found: Impact) -> Iterator[str]:
     from runtimeimg.configgraph.impact import by_kind
     from runtimeimg.text import printable
 
-    yield printable(f"{asked.kind} {what}: {', '.join(f'{count:,} {kind}' for kind, count in by_kind(found).items())}")
+    unknown = f"; of {len(asked.unknown):,} artefacts it is not known" if asked.unknown else ""
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in by_kind(found).items())
+    yield printable(f"{asked.kind} {what}: {counts}{unknown}")
     parts = {
         "artefacts": [f"{item.id}: {item.how} {item.via}" for item in found.artefacts],
         "automatons": found.automatons,
@@ -145,7 +147,7 @@ def _tell(asked: _Asked) -> None:
     from runtimeimg.text import printable
 
     for number, (name, why) in enumerate(asked.unknown.items()):
-        if number == _ROWS:
-            click.echo(f"runtimeimg: note: and {len(asked.unknown) - _ROWS:,} more are not known", err=True)
+        if number == _TOLD:
+            click.echo(f"runtimeimg: note: and of {len(asked.unknown) - _TOLD:,} more artefacts neither", err=True)
             return
         click.echo(printable(f"runtimeimg: note: the packages of '{name}' are not known: {why}"), err=True)
