@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from runtimeimg.bundle import defaults
+from runtimeimg.bundle.users import MAX_ID
 from runtimeimg.bundle.values import STAGES, Hook
 from runtimeimg.configgraph import grounds
 from runtimeimg.configgraph.grounds import Ground
@@ -175,9 +176,13 @@ def _user(given: Given | None, base: Ground, pending: dict[str, str]) -> dict[st
         name, group = given["name"], given.get("group", "")
     else:
         name, _, group = base.user.partition(":")
-    if not (name or "0").isdigit() or not (group or "0").isdigit():
+    if not _is_id(name or "0") or not _is_id(group or "0"):
         pending["process.user"] = _NUMBERS
         return ({"name": name} | ({"group": group} if group else {})) | umask
     if not group:
         pending["process.user.gid"] = _GROUP
     return {"uid": int(name or 0), "gid": int(group or 0)} | umask
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_ID

@@ -21,6 +21,7 @@ from runtimeimg.configgraph.model import NO_ORIGIN, Origin
 from runtimeimg.errors import IntegrityError, InvalidDocumentError, NotFoundError, RuntimeimgError, UsageError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Digest, Location
+from runtimeimg.oci.documents import load_json
 from runtimeimg.stores import StoreOptions, open_image
 
 KIND = "graph"
@@ -198,8 +199,8 @@ def _kept(location: Location, pin: str, ways: Ways) -> Facts | None:
         return None
     data = ways.cache.get(KIND, Digest.parse(pin).encoded)
     try:
-        return None if data is None else telling.from_json(json.loads(data))
-    except (ValueError, KeyError, TypeError):
+        return None if data is None else telling.from_json(load_json(data, "what the cache keeps"))
+    except (InvalidDocumentError, KeyError, TypeError):
         return None
 
 

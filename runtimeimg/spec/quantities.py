@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from runtimeimg.spec.checks import shown
 
@@ -22,6 +23,7 @@ _BINARY = {f"{letter}i": Fraction(1024**power) for power, letter in enumerate("K
 _UNITS = _DECIMAL | _BINARY
 
 
+@lru_cache(4096)  # documents say few of them often
 def parse(text: str) -> Fraction:
     """Return the number that a quantity is; ValueError for what is none or too large."""
     found = _PARTS.match(text)
