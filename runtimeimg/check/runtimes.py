@@ -6,14 +6,14 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from runtimeimg.check import java, javascript, python, rules
+from runtimeimg.check import java, javascript, python, ruby, rules
 from runtimeimg.check.commands import Command, copied_from, first_argument
 from runtimeimg.check.facts import Facts, Findings
 from runtimeimg.check.libraries import Loaders
 from runtimeimg.compose.view import File
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
-_WITH_VALUE = {"ruby": frozenset({"-r", "-I", "-C", "-E"}), "perl": frozenset({"-I", "-M"})}
+_WITH_VALUE = {"perl": frozenset({"-I", "-M"})}
 _INLINE = frozenset({"-e", "-E", "-s"})
 _SHELLS_INLINE = re.compile(r"-[a-z]*[cs]")
 
@@ -28,6 +28,8 @@ def interpreters(facts: Facts, loaders: Loaders, started: Iterable[tuple[File, C
             yield from java.check(facts, file, command)
         elif name in {"node", "nodejs"}:
             yield from javascript.check(facts, loaders, file, command)
+        elif ruby.NAME.match(name):
+            yield from ruby.check(facts, loaders, file, command)
         elif name in _WITH_VALUE or (
             name in _SHELLS and not any(_SHELLS_INLINE.fullmatch(word) for word in command.words[1:2])
         ):

@@ -105,11 +105,20 @@ def composed(target: Target, options: StoreOptions) -> Iterator[tuple[Part, Imag
         looked_at=True,
     )
     request = dataclasses.replace(request, plan=with_included(request, target.platform))
-    part = Part(request=request, builder=choose_builder(target.builder, request, ()))
+    name = "native" if target.builder == "auto" and _is_elsewhere(request.plan) else target.builder
+    part = Part(request=request, builder=choose_builder(name, request, ()))
     part.builder.check(request)
     with contextlib.ExitStack() as stack:
         (image,) = images_of(part, stack)
         yield part, image
+
+
+def _is_elsewhere(plan: BuildPlan) -> bool:
+    """Tell whether a plan names an image that an Engine would have to fetch first, and needs no Engine otherwise."""
+    from runtimeimg.build import ENGINE_TRANSPORTS
+
+    images = (*plan.images, *((plan.base,) if plan.base is not None else ()))
+    return not plan.run and any(item.transport not in ENGINE_TRANSPORTS for item in images)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """`runtimeimg check` and `build --check`: formats, exit codes, and that nothing is written."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from click.testing import CliRunner
 
@@ -188,3 +190,26 @@ def test_the_base_that_an_image_names_is_an_image_or_none(spec: Any, tmp_path: P
     labels = {"org.opencontainers.image.base.name": name.format(tmp_path)}
     write(f"oci:{tmp_path}/image", image({"/app/run": Put(data=static())}, Entrypoint=["/app/run"], Labels=labels))
     assert run("check", f"oci:{tmp_path}/image") == (0, "nothing found\n", "")
+
+
+@pytest.mark.engine
+@pytest.mark.registry
+def test_images_of_a_registry_are_looked_into_without_an_engine(
+    registry: str, tmp_path: Path, engine: docker.APIClient
+) -> None:
+    """An Engine that is there is not asked to fetch them, and has none of them afterwards."""
+    name = f"{registry}/runtimeimg-test/looked-{uuid.uuid4().hex[:8]}:1"
+    write(f"docker://{name}", image({"/app/run": Put(data=static())}))
+    (tmp_path / "build.yaml").write_text(
+        f"""apiVersion: shipwright.io/v1alpha1
+kind: Build
+metadata: {{name: app}}
+spec:
+  builder: {{image: "docker://{name}"}}
+  output: {{image: app:1}}
+  runtime: {{base: {{image: scratch}}, directories: [/app], entrypoint: [/app/run]}}
+"""
+    )
+    code, out, _ = run("check", tmp_path / "build.yaml")
+    assert (code, out) == (0, "nothing found\n")
+    assert engine.images(name) == []

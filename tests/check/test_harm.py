@@ -152,6 +152,62 @@ def test_a_native_module_for_another_node(start: Run) -> None:
     assert said == "object\n"
 
 
+RUBY = """
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ruby && rm -rf /var/lib/apt/lists/*
+"""
+GEM = b"""Gem::Specification.new do |s|
+  s.name, s.version, s.summary, s.authors, s.files = "mine", "1.0", "x", ["x"], ["lib/mine.rb"]
+end
+"""
+
+
+@pytest.fixture(scope="module")
+def ruby() -> Image:
+    name = "runtimeimg-test-check/ruby:1"  # kept, so that the next run builds nothing
+    words = ["docker", "build", "--network", "host", "-t", name, "-"]
+    built = subprocess.run(words, input=RUBY.encode(), capture_output=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return bare(name)
+
+
+def test_gems_for_another_ruby(ruby: Image, start: Run) -> None:
+    """Of two releases of Debian: 3.0.0 is bullseye's next, 3.1.0 this one's."""
+    for version, expected in (("3.0.0", ["RUN-002"]), ("3.1.0", [])):
+        folder = f"/usr/local/bundle/ruby/{version}"
+        files: Files = {
+            f"{folder}/specifications/mine-1.0.gemspec": GEM,
+            f"{folder}/gems/mine-1.0/lib/mine.rb": b"puts 'here'\n",
+            "/app/main.rb": b'require "mine"\n',
+        }
+        made = image(
+            files, base=ruby, Entrypoint=["ruby", "/app/main.rb"], Env=["GEM_PATH=/usr/local/bundle/ruby/3.1.0"]
+        )
+        assert ids(found(made, base=ruby)) == expected
+        code, said = start(made)
+        assert (code, said) == (0, "here\n") if not expected else code == 1
+        assert ("cannot load such file -- mine (LoadError)" in said) is bool(expected)
+
+
+def test_ruby_without_its_own_files(ruby: Image, start: Run) -> None:
+    """The program and its libraries over a bare base: it starts, and ends at the first file that is required."""
+    with Reader(cache=None, account=Account()) as reader:
+        view = View(ruby, reader)
+        bare_bones = {"/usr/bin/ruby": "/usr/bin/ruby3.1", "/usr/bin/ruby3.1": view.file("/usr/bin/ruby3.1")}
+        for name in ("libruby-3.1.so.3.1", "libz.so.1", "libgmp.so.10", "libcrypt.so.1"):
+            bare_bones[f"{LIB}/{name}"] = view.file(f"{LIB}/{name}")
+        files: Files = {
+            path: run(view.read(what, 64 << 20)) if what is not None and not isinstance(what, str) else str(what)
+            for path, what in bare_bones.items()
+        }
+    base = bare(DEBIAN)
+    for script, expected in ((b'require "json"\nputs JSON.dump([1])\n', ["RUN-001"]), (b"puts [1].inspect\n", [])):
+        made = image({**files, "/app/main.rb": script}, base=base, Entrypoint=["ruby", "/app/main.rb"])
+        assert ids(found(made, base=base)) == expected
+        code, said = start(made)
+        assert (code, "[1]" in said) == ((1, False) if expected else (0, True)), said
+
+
 LISTEN = """
 use Socket;
 socket(SOCKET, PF_INET, SOCK_STREAM, 0) or exit 4;
