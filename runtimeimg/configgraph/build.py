@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from runtimeimg.configgraph import artefacts as making
 from runtimeimg.configgraph import checks, closures, reading
 from runtimeimg.configgraph.address import Addresses
+from runtimeimg.configgraph.amounts import resources
 from runtimeimg.configgraph.artefacts import Artefacts, Made, artefact_id
 from runtimeimg.configgraph.facts import Facts
 from runtimeimg.configgraph.lock import Lock
@@ -20,14 +20,12 @@ from runtimeimg.configgraph.model import (
     Kind,
     Layer,
     Node,
-    Resources,
     Role,
     layer_id,
 )
 from runtimeimg.configgraph.reading import Written
 from runtimeimg.configgraph.resolve import Wanted, Ways, locks, resolve
 from runtimeimg.errors import Problem
-from runtimeimg.spec import quantities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,24 +161,6 @@ def _host(item: Written, found: Artefacts) -> HostNode:
         blobs=tuple(blobs),
         origin=item.origin,
     )
-
-
-def resources(given: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> Resources:
-    """Return quantities as numbers; of a host, `cpu` and `memory` are by default what its facts say.
-
-    `given` are quantities that were checked, as an Automaton's or a Host's `resources` are.
-    """
-    cpu = quantities.thousandths(given["cpu"]) if "cpu" in given else _fact(facts, "cpu.count", 1000)
-    memory = quantities.whole(given["memory"]) if "memory" in given else _fact(facts, "memory.bytes", 1)
-    others = {name: quantities.whole(text) for name, text in given.items() if name not in {"cpu", "memory"}}
-    return Resources(cpu=cpu, memory=memory, others=others)
-
-
-def _fact(facts: Mapping[str, Any] | None, name: str, times: int) -> int | None:
-    value = (facts or {}).get(name)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value) * times
-    return None
 
 
 def _add_unknown(nodes: dict[str, Node], hosts: Iterable[HostNode]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtimeimg.configgraph.build import resources
+from runtimeimg.configgraph.amounts import resources
 from runtimeimg.configgraph.model import Automaton, Origin, Resources
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.oci import Platform

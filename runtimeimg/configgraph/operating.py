@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from runtimeimg.configgraph import grounds
-from runtimeimg.configgraph.build import resources
+from runtimeimg.configgraph.amounts import resources
 from runtimeimg.configgraph.model import Artefact, Automaton, Variant, name_of
 from runtimeimg.errors import UsageError
 from runtimeimg.run import Publish, RunOptions, RunPlan

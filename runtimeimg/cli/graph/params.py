@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.graph.given import graph_option, show_json
 from runtimeimg.cli.options import format_option
-from runtimeimg.errors import NotFoundError, UsageError
-from runtimeimg.text import json_escaped
 
 if TYPE_CHECKING:
     from runtimeimg.configgraph.effective import Effective
@@ -22,15 +21,7 @@ _LONG = 60
 
 @click.command("params")
 @click.argument("automaton")
-@click.option(
-    "-g",
-    "--graph",
-    "graph_file",
-    type=click.Path(path_type=Path),
-    default="graph.json",
-    show_default=True,
-    help="Graph that 'graph build' wrote.",
-)
+@graph_option
 @click.option("--variant", metavar="PLATFORM", help="Variant of an index; its first by default.")
 @format_option
 def command(automaton: str, graph_file: Path, variant: str | None, output_format: str) -> None:
@@ -54,7 +45,7 @@ def command(automaton: str, graph_file: Path, variant: str | None, output_format
             "variant": {"manifest": chosen.manifest, "platform": chosen.platform} if chosen is not None else None,
             "parameters": [row.to_json() for row in rows],
         }
-        click.echo(json_escaped(json.dumps(data, indent=2, ensure_ascii=False)))
+        show_json(data)
         return
     from runtimeimg.cli.tables import aligned
 
@@ -66,42 +57,32 @@ def command(automaton: str, graph_file: Path, variant: str | None, output_format
 def _automaton(view: View, name: str) -> tuple[Automaton, Instance | None]:
     """Return an automaton by its name, id, or that of one of its instances."""
     from runtimeimg.configgraph.model import Automaton, Instance, Kind
+    from runtimeimg.configgraph.views import named, there
 
-    name = name.removeprefix(f"{Kind.AUTOMATON}/").removeprefix(f"{Kind.INSTANCE}/")
-    instance = view.get(f"{Kind.INSTANCE}/{name}") if "/" in name else None
-    node = view.get(instance.automaton if isinstance(instance, Instance) else f"{Kind.AUTOMATON}/{name}")
-    if isinstance(node, Automaton):
-        return node, instance if isinstance(instance, Instance) else None
-    from difflib import get_close_matches
-
-    known = [item.partition("/")[2] for item in view.ids(Kind.AUTOMATON)]
-    near = get_close_matches(name, known, 1, 0.6) if len(known) <= 10_000 else []
-    hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known[:5]) or 'none'}"
-    raise NotFoundError(f"the graph has no automaton '{name[:80]}'", hint=hint)
+    found = named(view, name, (Kind.AUTOMATON, Kind.INSTANCE))
+    instance = found if isinstance(found, Instance) else None
+    node = there(view, instance.automaton, instance.id) if instance is not None else found
+    assert isinstance(node, Automaton)
+    return node, instance
 
 
 def _artefact(view: View, node: Automaton) -> Artefact:
     from runtimeimg.configgraph.model import Artefact
+    from runtimeimg.configgraph.views import there
 
-    found = view.get(node.artefact)
-    if isinstance(found, Artefact):
-        return found
-    raise NotFoundError(f"the graph has no artefact '{node.artefact}', which '{node.id}' runs")
+    found = there(view, node.artefact, node.id)
+    assert isinstance(found, Artefact)
+    return found
 
 
 def _variant(artefact: Artefact, platform: str | None) -> Variant | None:
     """Return the variant for a platform, the first where none is asked for."""
     if platform is None:
         return artefact.variants[0] if artefact.variants else None
+    from runtimeimg.configgraph.variants import for_platform
     from runtimeimg.oci import Platform
 
-    wanted = Platform.parse(platform)
-    for level in wanted.downward:
-        for item in artefact.variants:
-            if item.platform and Platform.parse(item.platform).matches(level):
-                return item
-    there = ", ".join(item.platform or item.manifest for item in artefact.variants) or "none"
-    raise UsageError(f"'{artefact.id}' has no variant for {wanted.full}", hint=f"it has {there}")
+    return for_platform(artefact, Platform.parse(platform))
 
 
 def _lines(rows: Sequence[Effective]) -> Iterator[tuple[str, str, str, str, str]]:
