@@ -22,6 +22,8 @@ from click.testing import CliRunner
 
 from runtimeimg.cli.main import cli
 from tests.check.conftest import Kept
+from tests.check.objects import MUSL
+from tests.check.objects import program as musl_program
 
 SPECS = {
     name: yaml.safe_load((Path(__file__).parents[2] / "samples" / name / "build.yaml").read_text())
@@ -312,3 +314,18 @@ def test_a_client_without_certificates(builder: Kept, start: Callable[..., tuple
             code, said = start(tmp_path / "build.yaml", network="host")
             assert (code, said) == (0, "here") if not expected else code != 0, said
             assert ("certificate" in said) is bool(expected)
+
+
+def test_a_program_for_musl(builder: Kept, start: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    """Debian's musl starts it beside glibc, where it is copied too."""
+    made = tmp_path / "run"
+    made.write_bytes(musl_program(interpreter=MUSL))
+    made.chmod(0o755)
+    asked = Program(directories=["$(workspace)/run:/app/run"], entrypoint=["/app/run"], lost="", rule="LIB-001")
+    for more, expected in (([], ["LIB-001"]), ([MUSL], [])):
+        (tmp_path / "build.yaml").write_text(json.dumps(asked.spec(builder, [*asked.directories, *more])))
+        code, out, err = run("check", tmp_path / "build.yaml", "--format", "json")
+        assert [item["rule"] for item in json.loads(out)["findings"]] == expected, err
+        code, said = start(tmp_path / "build.yaml")
+        assert (code, said) == (0, "") if not expected else code != 0, said
+        assert ("no such file or directory" in said) is bool(expected)

@@ -24,7 +24,7 @@ _MAX_HEADER = 64 << 20
 _MAX_HEADERS = 50_000
 _MAX_PATHS = 256 << 20
 """Characters of the paths of all packages together; 500,000 files are about 30 million."""
-_STEPS, _MAX_CALLS = 100_000, 20_000
+_STEPS, _MAX_CALLS = 100_000, 1000
 _PIECE = 1 << 20
 _KEYS = "gpg-pubkey"
 """The name under which rpm keeps the keys that it trusts: no packages, and without files."""
