@@ -18,6 +18,8 @@ _BLOCK = 1 << 13
 """Bytes that are read around a place of a bisection; most lines are shorter."""
 _CHUNK = 1 << 20
 """Bytes that are read at a time of many lines."""
+_AHEAD = 1 << 16
+"""Bytes that are read behind a line that was found."""
 _KEPT = 1 << 16
 
 
@@ -38,6 +40,7 @@ class Lines:
         self._start, self._end = head, os.fstat(self._fd).st_size - len(tail)
         self._name = name
         self._known: dict[int, tuple[int, int, str]] = {}
+        self._after, self._ahead, self._ahead_at = self._start, b"", self._start
         if self._end < self._start or self._read(self._end - 1, self._end + len(tail)) != b"\n" + tail:
             raise self._damaged(max(self._end, 0))
 
@@ -47,11 +50,27 @@ class Lines:
         return f"{self._name}:{breaks + 1}"
 
     def find(self, wanted: str) -> Line | None:
-        """Return the line of an id, None where there is none."""
-        low, high = self._place(wanted)
-        if low == high:
+        """Return the line of an id, None where there is none; those in their order are found without a search."""
+        line = self._next(wanted)
+        if line is None:
+            low, high = self._place(wanted)
+            if low == high:
+                return None
+            line = Line(self._read(low, high), low)
+        self._after = line.at + len(line.text)
+        return line
+
+    def _next(self, wanted: str) -> Line | None:
+        """Return the line behind the last that was found, if it is that of an id and not a long one."""
+        at = self._after
+        if at >= self._end:
             return None
-        return Line(self._read(low, high), low)
+        end = self._ahead.find(b"\n", at - self._ahead_at) if at >= self._ahead_at else -1
+        if end < 0:
+            self._ahead, self._ahead_at = self._read(at, min(at + _AHEAD, self._end)), at
+            end = self._ahead.find(b"\n")
+        text = self._ahead[at - self._ahead_at : end + 1]
+        return Line(text, at) if text and self._id(text, at) == wanted else None
 
     def ids(self, prefix: str) -> Iterator[str]:
         """Yield the ids that begin with `prefix`, in order; InvalidDocumentError where they are in none."""

@@ -50,20 +50,39 @@ _NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
 def wrong(value: Any, shape: Shape, path: str = "") -> str:
     """Return what is not of its shape and what it should be, empty where all is."""
     if isinstance(shape, type):
-        fits = shape is object or type(value) is shape
-        return "" if fits else f"'{path}' is not {_NAMES[shape]}"
+        return "" if type(value) is shape or shape is object else f"'{path}' is not {_NAMES[shape]}"
     if isinstance(shape, list):
-        if not isinstance(value, list | tuple):
-            return f"'{path}' is not a list"
-        items = ((item, shape[0], f"{path}[{number}]") for number, item in enumerate(value))
-    elif not isinstance(value, Mapping):
+        return _wrong_item(value, shape[0], path)
+    if not isinstance(value, Mapping):
         return f"'{path}' is not a map"
-    elif isinstance(shape, Each):
-        items = ((item, shape.shape, f"{path}.{key}") for key, item in value.items())
-    else:
-        missing = [key[:-1] for key in shape if key[-1] == "!" and key[:-1] not in value]
-        if missing:
-            return f"'{path}' has no '{missing[0]}'"
-        known = ((key.rstrip("!"), inner) for key, inner in shape.items())
-        items = ((value[key], inner, f"{path}.{key}" if path else key) for key, inner in known if key in value)
-    return next(filter(None, (wrong(*item) for item in items)), "")
+    if isinstance(shape, Each):
+        return _wrong_value(value, shape.shape, path)
+    return _wrong_field(value, shape, path)
+
+
+def _wrong_item(value: Any, shape: Shape, path: str) -> str:
+    if not isinstance(value, list | tuple):
+        return f"'{path}' is not a list"
+    for number, item in enumerate(value):
+        if type(item) is not shape and (said := wrong(item, shape, f"{path}[{number}]")):
+            return said
+    return ""
+
+
+def _wrong_value(value: Mapping[str, Any], shape: Shape, path: str) -> str:
+    for key, item in value.items():
+        if type(item) is not shape and (said := wrong(item, shape, f"{path}.{key}")):
+            return said
+    return ""
+
+
+def _wrong_field(value: Mapping[str, Any], shape: Mapping[str, Shape], path: str) -> str:
+    for key, inner in shape.items():
+        name = key.removesuffix("!")
+        if name in value:
+            said = wrong(value[name], inner, f"{path}.{name}" if path else name)
+            if said:
+                return said
+        elif name != key:
+            return f"'{path}' has no '{name}'"
+    return ""

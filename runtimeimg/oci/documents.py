@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 from runtimeimg.budgets import MAX_DOCUMENT, MAX_JSON_VALUES
@@ -43,7 +43,12 @@ def parse_json(raw: bytes, what: str) -> Any:
 
 def strict_json(raw: bytes) -> Any:
     """Return the JSON value that `raw` holds, however large; ValueError or RecursionError for what is none."""
-    return json.loads(raw, parse_constant=_no_number, parse_float=_number)
+    return _decoder().decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_number, parse_float=_number)
 
 
 def _no_number(text: str) -> Any:

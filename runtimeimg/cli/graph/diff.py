@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtimeimg.cli.graph.given import amount_json, show_json, told
+from runtimeimg.cli.graph.given import amount_json, load_whole, show_json, told
 from runtimeimg.cli.options import format_option
 
 if TYPE_CHECKING:
@@ -31,10 +31,9 @@ def command(old: Path, new: Path, output_format: str) -> None:
     Nodes that came and went, automatons with another address and by which field, instances that moved, and the blobs
     that hosts have to be sent for it.
     """
-    from runtimeimg.configgraph import saved
     from runtimeimg.configgraph.differing import difference
 
-    found = difference(saved.load(old), saved.load(new))
+    found = difference(load_whole(old), load_whole(new))
     if output_format == "json":
         show_json(_described(found))
         return

@@ -13,6 +13,7 @@ from runtimeimg.text import json_escaped
 
 if TYPE_CHECKING:
     from runtimeimg.configgraph.closure import Amount
+    from runtimeimg.configgraph.model import Graph
 
 graph_option = click.option(
     "-g",
@@ -23,6 +24,20 @@ graph_option = click.option(
     show_default=True,
     help="Graph that 'graph build' wrote.",
 )
+
+
+def load_whole(path: Path) -> Graph:
+    """Return a saved graph, read whole; as all of it stays, nothing is looked through for garbage meanwhile."""
+    import gc
+
+    from runtimeimg.configgraph import saved
+
+    gc.disable()
+    try:
+        return saved.load(path)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def show_json(data: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtimeimg.cli.graph.given import graph_option, show_json
+from runtimeimg.cli.graph.given import graph_option, load_whole, show_json
 from runtimeimg.cli.options import format_option
 
 if TYPE_CHECKING:
@@ -32,15 +32,16 @@ def command(graph_file: Path, output: Path | None, keep: Path | None, partial: b
 
     The same graph is always placed alike. With --keep whatever may stay where it was stays there.
     """
-    from runtimeimg.configgraph import saved
     from runtimeimg.configgraph.placement import place
     from runtimeimg.configgraph.unplaced import NotPlacedError
 
-    placed = place(saved.load(graph_file), saved.load(keep) if keep is not None else None)
+    placed = place(load_whole(graph_file), load_whole(keep) if keep is not None else None)
     error = NotPlacedError(placed.refused) if placed.refused else None
     if error is not None and not partial:
         raise error
     if output is not None:
+        from runtimeimg.configgraph import saved
+
         saved.write(placed.graph, output)
     if output_format == "json":
         show_json(_described(placed))
