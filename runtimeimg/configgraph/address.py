@@ -24,7 +24,6 @@ VERSION = 1
 """Raised where the same configuration is to have another address."""
 OUTSIDE = frozenset({"replicas", "placement", "resources"})
 """Keys of an Automaton that do not count."""
-MAX_KEPT = 200_000
 
 
 @dataclass(slots=True)
@@ -33,18 +32,23 @@ class Addresses:
 
     _grounds: dict[tuple[str, str], Ground | None] = field(default_factory=dict)
     _written: dict[Ground, dict[str, str]] = field(default_factory=dict)
-    _known: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def of(self, artefact: Artefact, given: Given) -> str:
         """Return the address of an automaton of which the document sets `given`."""
         counted = {key: value for key, value in given.items() if key not in OUTSIDE}
-        key = (artefact.id, _canonical(counted))
-        found = self._known.get(key)
-        if found is None:
-            found = self._made(artefact, counted, key[1])
-            if len(self._known) < MAX_KEPT:
-                self._known[key] = found
-        return found
+        variants: list[str] = []
+        for variant in artefact.variants or (None,):
+            base = self.ground(artefact, variant)
+            # Of what makes no bundle the document itself is the configuration.
+            variants.append(_encode(counted) if base is None else self._canonical(counted, base))
+        whole = {"version": VERSION, "artefact": artefact.digest or artefact.reference, "variants": variants}
+        digest = hashlib.sha256(f"{_constant()}\n{_encode(whole)}".encode("utf-8", "surrogatepass"))
+        return f"sha256:{digest.hexdigest()}"
+
+    def commands(self, artefact: Artefact) -> bool:
+        """Tell whether every variant says a command, as far as bundles can be made of them."""
+        grounds_of = [self.ground(artefact, variant) for variant in artefact.variants or (None,)]
+        return all(base is None or base.command for base in grounds_of)
 
     def ground(self, artefact: Artefact, variant: Variant | None) -> Ground | None:
         """Return the ground of a variant, None where no bundle can be made of it."""
@@ -55,16 +59,6 @@ class Addresses:
             except (UsageError, InvalidDocumentError):
                 self._grounds[key] = None
         return self._grounds[key]
-
-    def _made(self, artefact: Artefact, given: Given, text: str) -> str:
-        variants: list[Any] = []
-        for variant in artefact.variants or (None,):
-            base = self.ground(artefact, variant)
-            # Of what makes no bundle the document itself is the configuration.
-            variants.append(text if base is None else self._canonical(given, base))
-        whole = {"version": VERSION, "artefact": artefact.digest or artefact.reference, "variants": variants}
-        digest = hashlib.sha256(f"{_constant()}\n{_canonical(whole)}".encode("utf-8", "surrogatepass"))
-        return f"sha256:{digest.hexdigest()}"
 
     def _canonical(self, given: Given, base: Ground) -> str:
         """Return the canonical configuration; of what the document does not touch, as it was written before."""
@@ -133,12 +127,7 @@ _ORDERED: Mapping[str, Callable[[Any], Any]] = {
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
-def _canonical(value: Any) -> str:
-    """Return canonical JSON: keys in order, no white space."""
-    return _encode(value)
-
-
 @lru_cache(1)
 def _constant() -> str:
     """Return the digest of what is in every config.json."""
-    return hashlib.sha256(_canonical(grounds.constant()).encode()).hexdigest()
+    return hashlib.sha256(_encode(grounds.constant()).encode()).hexdigest()

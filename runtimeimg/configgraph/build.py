@@ -128,11 +128,14 @@ def _artefacts(
 
 def _add_automatons(nodes: dict[str, Node], automatons: Mapping[str, Written], found: Artefacts) -> None:
     addresses = Addresses()
+    commandless: list[Problem] = []
     for name, item in automatons.items():
         given = dict(item.given)
         text = given.pop("artefact")
         replicas = given.get("replicas", 1)
         artefact = found.nodes.get(artefact_id(text)) or found.nodes[found.named(text)]
+        if not given.get("process", {}).get("args") and not addresses.commands(artefact):
+            commandless.append(checks.no_command(item))
         node = Automaton(
             id=f"{Kind.AUTOMATON}/{name}",
             artefact=artefact.id,
@@ -146,6 +149,7 @@ def _add_automatons(nodes: dict[str, Node], automatons: Mapping[str, Written], f
         for ordinal in range(replicas):
             key = f"{Kind.INSTANCE}/{name}/{ordinal}"
             nodes[key] = Instance(id=key, automaton=node.id, ordinal=ordinal)
+    checks.raise_any(commandless)
 
 
 def _host(item: Written, found: Artefacts) -> HostNode:

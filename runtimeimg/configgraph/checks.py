@@ -69,6 +69,12 @@ def _said(value: Any) -> str:
 _Nothing = object()
 
 
+def no_command(item: Written) -> Problem:
+    """Return the problem of an automaton that nobody says a command of."""
+    said = f"process.args is required: artefact {shown(item.given['artefact'])} says no command; write process.args"
+    return reading.problem(item.origin, "artefact", said)
+
+
 def _dangling(artefacts: Documents, automatons: Documents) -> Iterator[Problem]:
     """Find automatons of artefacts that there are not."""
     for item in automatons.values():
