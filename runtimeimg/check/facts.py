@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -43,7 +43,7 @@ class Facts:
     origin: Image | None = None
     copies: tuple[Copy, ...] = ()
     copied_from: str = ""
-    open_builder: Callable[[], View] | None = None
+    open_builder: Callable[[Iterable[str]], View] | None = None
     levels: tuple[str, ...] = ()
     identity: Identity = field(default_factory=Identity)
     notes: list[str] = field(default_factory=list)
@@ -57,7 +57,13 @@ class Facts:
     @cached_property
     def builder(self) -> View | None:
         """The files of the image that it was copied from, which are looked at only for what is to be done."""
-        return self.open_builder() if self.open_builder is not None else None
+        return self.open_builder(["/"]) if self.open_builder is not None else None
+
+    def builder_at(self, paths: Iterable[str]) -> View | None:
+        """Return what of its files is at paths and below: less work than all of them."""
+        if "builder" in self.__dict__ or self.open_builder is None:
+            return self.builder
+        return self.open_builder(paths)
 
     @cached_property
     def owners(self) -> Owners:

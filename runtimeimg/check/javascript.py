@@ -218,11 +218,21 @@ def _native(facts: Facts, start: str) -> Iterator[File]:
 def _versions(facts: Facts, modules: list[File], own: int | None) -> Findings:
     """Yield native modules for another version; those of Node-API (version 0 in the name) are for all."""
     for module in modules if own is not None else ():
-        found = _MODULE.search(facts.view.read(module, _MAX_SCRIPT))
-        if found is not None and int(found[1]) not in {0, own}:
+        version = _module_version(facts.view, module)
+        if version not in {0, own}:
             yield facts.found(
                 rules.OTHER_VERSION,
                 module.path,
-                f"native module '{module.path}' is for Node's module version {int(found[1])}, the image has {own}",
+                f"native module '{module.path}' is for Node's module version {version}, the image has {own}",
                 "install the packages with the version of Node that the image has",
             )
+
+
+def _module_version(view: View, module: File) -> int:
+    """Return the module version that a native module is for, 0 where it does not say."""
+
+    def made() -> bytes:
+        found = _MODULE.search(view.read(module, _MAX_SCRIPT))
+        return found[1][:9] if found is not None else b"0"
+
+    return int(view.kept("elf", module, made, "module version"))

@@ -28,9 +28,22 @@ _MAX_SCRIPT, _MAX_NAMES, _MAX_FILES = 1 << 20, 5000, 2000
 
 def named_folders(facts: Facts, scripts: Iterable[str]) -> Findings:
     """Yield folders that scripts name, that lie beside them in the builder image and nowhere in the image."""
-    if facts.builder is None:
+    named = list(_named(facts, scripts))
+    builder = facts.builder_at([there for _, _, _, there in named]) if named else None
+    said = set[str]()
+    for path, name, into, there in named if builder is not None else ():
+        if there not in said and builder is not None and _is_served(builder, there):
+            said.add(there)
+            how = copied(there) if there == into else f"copy it, too: '{there}:{into}'"
+            message = f"'{path}' names '{name}', which is a folder in the builder image and is not in the image"
+            yield facts.found(rules.NAMED_FOLDER, into, message, how)
+
+
+def _named(facts: Facts, scripts: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield names that lead nowhere in the image: script, name, and where it leads there and in the builder image."""
+    if facts.open_builder is None:
         return
-    sources, said = Sources(facts), set[str]()
+    sources = Sources(facts)
     for path in scripts:
         file = facts.view.file(path)
         source = sources.of(file.path)[1] if file is not None and facts.is_new(file) else None
@@ -38,11 +51,8 @@ def named_folders(facts: Facts, scripts: Iterable[str]) -> Findings:
             continue
         for name in _names(facts.view.read(file, _MAX_SCRIPT)):
             for into, there in _places(facts, file.path, source, name):
-                if there not in said and _left(facts, facts.builder, into, there):
-                    said.add(there)
-                    how = copied(there) if there == into else f"copy it, too: '{there}:{into}'"
-                    message = f"'{path}' names '{name}', which is a folder in the builder image and is not in the image"
-                    yield facts.found(rules.NAMED_FOLDER, into, message, how)
+                if facts.view.find(into) is None and not _is_copied(facts, there):
+                    yield path, name, into, there
 
 
 def _names(text: bytes) -> Iterator[str]:
@@ -64,13 +74,14 @@ def _places(facts: Facts, script: str, source: str, name: str) -> Iterator[tuple
         yield posixpath.join(image, name), posixpath.join(builder, name)
 
 
-def _left(facts: Facts, builder: View, into: str, there: str) -> bool:
-    """Tell whether a folder of the builder image holds what an application serves, and was copied nowhere."""
-    if facts.view.find(into) is not None or builder.folder(there) is None:
-        return False
+def _is_copied(facts: Facts, there: str) -> bool:
+    """Tell whether a copy names a folder of the builder image, what it is in or what is in it."""
     copies = [copy.source.rstrip("/") for copy in facts.copies if str(copy.image) == facts.copied_from]
-    if any(there == copy or there.startswith(f"{copy}/") or copy.startswith(f"{there}/") for copy in copies):
-        return False
+    return any(there == copy or there.startswith(f"{copy}/") or copy.startswith(f"{there}/") for copy in copies)
+
+
+def _is_served(builder: View, there: str) -> bool:
+    """Tell whether a folder of the builder image holds what an application serves."""
     names = []
     for file in builder.walk(there):
         names += [file.path.lower()] if file.is_file else []

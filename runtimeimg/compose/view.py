@@ -19,7 +19,7 @@ from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import Inode
 from runtimeimg.compose.reading import Reader
 from runtimeimg.compose.tree import EndlessLinksError
-from runtimeimg.compose.wanted import Wanted
+from runtimeimg.compose.wanted import NeedsMoreError, Wanted
 from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from runtimeimg.image import Image
 from runtimeimg.image.layertar import DIRECTORY, FILE, SYMLINK
@@ -96,13 +96,14 @@ class File:
 
 
 class View:
-    """The files of an image. Close the reader to give up contents."""
+    """The files of an image, or only those at `paths` and below. Close the reader to give up contents."""
 
-    def __init__(self, image: Image, reader: Reader) -> None:
+    def __init__(self, image: Image, reader: Reader, paths: Iterable[str] = ("/",)) -> None:
         self._reader = reader
         self._layers = tuple(LayerRef.of(layer, image.name) for layer in image.layers)
         reader.load(self._layers, {})
-        self._tree = merge([reader.tocs[ref.key] for ref in self._layers], Wanted([b""]))
+        wanted = Wanted(os.fsencode(path.strip("/")) for path in paths)
+        self._tree = merge([reader.tocs[ref.key] for ref in self._layers], wanted)
         self.image = image
 
     def find(self, path: str, *, follow: bool = True) -> File | None:
@@ -112,7 +113,7 @@ class View:
         """
         try:
             at, node = self._tree.resolve(os.fsencode(path), last=follow)
-        except (NotADirectoryError, EndlessLinksError):
+        except (NotADirectoryError, EndlessLinksError, NeedsMoreError):
             return None
         return None if node is None else File(path="/" + os.fsdecode(at), node=node)
 
