@@ -16,7 +16,9 @@ from runtimeimg.check.rules import RULES
 from runtimeimg.findings import Severity
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
+from runtimeimg.runtimegraph import RuntimeGraph, encode
 from runtimeimg.stores import StoreOptions, open_one
+from runtimeimg.supervisor import wrap
 from tests.check.images import Files, Put, found, ids, image
 from tests.check.objects import GLIBC, LOADER, MUSL, Object, library, program, static
 from tests.stores.made import write
@@ -48,6 +50,12 @@ ZONE = b"TZif".ljust(20, b"\0") + struct.pack(">6Ii2B", 0, 0, 0, 0, 1, 4, 9 * 36
 """A time zone nine hours east of Greenwich (RFC 8536, "The TZif Format")."""
 TRUE = {"Entrypoint": ["/bin/true"]}
 APP = {"Entrypoint": ["/app/run"], "Cmd": None}
+
+
+def labels(*daemon: str) -> dict[str, str]:
+    """The runtime graph of an image with one daemon."""
+    return encode(RuntimeGraph(daemons=(daemon,)))
+
 
 CASES = {
     "nothing": Case(
@@ -173,6 +181,16 @@ CASES = {
     "shell-line": Case(
         rule="START-002", bad={}, good={"/usr/local/bin/server": run()},
         config={"Entrypoint": ["/bin/sh", "-c", "exec server --port 80"]}, said="not found", code=127,
+    ),
+    "wrapper-of-daemons-without-a-shell": Case(
+        rule="START-002", scratch=True, bad={"/app/run": run(static())}, good={"/app/run": run(static())},
+        config={"Entrypoint": list(wrap([["/app/run"]], ["/app/run"]))}, better=APP, said="no such file or directory",
+    ),
+    "wrapper-of-daemons-that-are-not-there": Case(
+        rule="START-002", bad={"/app/run": run(static())}, good={"/app/run": run(static())},
+        config={"Entrypoint": list(wrap([["/app/daemon"]], ["/bin/sleep", "60"])), "Labels": labels("/app/daemon")},
+        better={"Entrypoint": list(wrap([["/bin/sleep", "60"]], ["/app/run"])), "Labels": labels("/bin/sleep", "60")},
+        said="/app/daemon: not found",
     ),
     "module-by-the-user-of-env": Case(
         rule="START-002", bad={}, good={"/usr/local/bin/server": run()},
