@@ -21,7 +21,7 @@ from runtimeimg.remains import held
 _GRACE = 10.0
 _HANG_UP = 2.0
 _PIECE = 64 * 1024
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER, _PR_SET_PDEATHSIG = 36, 1
 
 
 def find(program: str, path: str | None = None) -> str | None:
@@ -172,6 +172,15 @@ def adopt_orphans() -> None:
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         number = ctypes.get_errno()
         raise UnavailableError(f"processes cannot be waited for here: {os.strerror(number).lower()}")
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when the thread of `parent` ends that forked it (prctl(2), PR_SET_PDEATHSIG)."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before it could be asked for
+        os._exit(1)
 
 
 def _bounded(child: subprocess.Popen[bytes], name: str, timeout: float, limit: int) -> bytes:

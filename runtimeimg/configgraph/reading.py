@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from runtimeimg import hostfile
+from runtimeimg import hostfile, process
 from runtimeimg.configgraph import documents as models
 from runtimeimg.configgraph.model import Origin
 from runtimeimg.errors import NotFoundError, Problem, SpecError
@@ -121,7 +121,7 @@ def _each(files: Sequence[tuple[Path, bool]]) -> Iterator[Outcome]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_alone) as pool:
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_alone, initargs=(os.getpid(),)) as pool:
         try:
             yield from pool.map(_tried, files, chunksize=2)
         except BaseException:
@@ -129,8 +129,9 @@ def _each(files: Sequence[tuple[Path, bool]]) -> Iterator[Outcome]:
             raise
 
 
-def _alone() -> None:
-    """Prepare a process that only reads: an interrupt is its parent's to heed, and nothing it makes is a cycle."""
+def _alone(parent: int) -> None:
+    """Prepare a process that only reads: it ends with its parent, to which interrupts are left; it makes no cycles."""
+    process.end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.disable()

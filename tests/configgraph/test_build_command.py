@@ -1,8 +1,14 @@
 """`graph build`, `graph params` and the schemas: what they write and print, and what they end with."""
 
 import json
+import os
+import signal
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +95,46 @@ def test_nothing_is_written_where_something_is_wrong() -> None:
     assert run("graph", "build", "graph.yaml").code == 3
     assert not Path("graph.json").exists()
     assert not Path("graph.lock").exists()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_nobody_goes_on_reading_when_the_command_is_ended(end: signal.Signals) -> None:
+    Path("many").mkdir()
+    document = "---\napiVersion: runtimeimg.dev/v1\nkind: Automaton\nname: a-{}-{}\nartefact: web\n"
+    for number in range(60):
+        text = "".join(document.format(number, item) for item in range(1000))
+        Path(f"many/{number}.yaml").write_text(text)
+    started = subprocess.Popen(
+        [sys.executable, "-m", "runtimeimg", "graph", "build", "many"], stderr=subprocess.DEVNULL
+    )
+    several = len(os.sched_getaffinity(0)) > 1  # with one processor it reads by itself
+    readers = waited_for(lambda: children(started.pid)) if several else []
+    started.send_signal(end)
+    assert started.wait(60) != 0
+    waited_for(lambda: not any(map(runs, readers)))
+    assert not Path("graph.json").exists()
+
+
+def children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(item) for item in found] if len(found) > 1 else []
+
+
+def runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def waited_for(tell: Callable[[], Any]) -> Any:
+    """Wait until something is so, and return it."""
+    for _ in range(600):
+        found = tell()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it is not so after half a minute")
 
 
 @pytest.mark.parametrize("kind", ["artefact", "automaton", "host"])
