@@ -64,8 +64,8 @@ def _running(view: View, automatons: list[str]) -> tuple[list[str], list[str]]:
         found = sorted(item for name in automatons for item in view.into(name).get(Relation.INSTANCE_OF, ()))
         nodes = (there(view, item, item) for item in found)
         return found, sorted({node.host for node in nodes if isinstance(node, Instance) and node.host})
-    names = {name_of(item) for item in automatons}
-    found = [item for item in view.ids(Kind.INSTANCE) if name_of(item).rpartition("/")[0] in names]
+    names = {f"{Kind.INSTANCE}/{name_of(item)}" for item in automatons}
+    found = [item for item in view.ids(Kind.INSTANCE) if item.rpartition("/")[0] in names]
     kept = set(found)
     hosts = [host for host in view.ids(Kind.HOST) if not kept.isdisjoint(_placed(view, host))]
     return found, hosts

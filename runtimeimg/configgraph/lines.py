@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import ge
 from typing import IO
 
 from runtimeimg.budgets import MAX_GRAPH_LINE
 from runtimeimg.errors import InvalidDocumentError
 
 _ID = re.compile(rb'\{"id":("(?:[^"\\\n]|\\[^\n]){1,50000}")')
+_PLAIN_ID = re.compile(rb'^\{"id":"([^"\\\n]+)"', re.MULTILINE)
 _BLOCK = 1 << 13
 """Bytes that are read around a place of a bisection; most lines are shorter."""
 _CHUNK = 1 << 20
@@ -82,14 +86,21 @@ class Lines:
             whole, newline, rest = data.rpartition(b"\n")
             if len(rest) > MAX_GRAPH_LINE:
                 raise self._damaged(at)
-            for raw in whole.split(b"\n") if newline else ():
-                found = self._id(raw, at)
-                if not found.startswith(prefix):
-                    return
-                if found <= last:
-                    raise self._damaged(at)
-                yield found
-                last = found
+            found = self._ids(whole, at) if newline else []
+            if any(map(ge, [last, *found], found)):
+                raise self._damaged(at)
+            yield from takewhile(lambda text: text.startswith(prefix), found)
+            if found and not found[-1].startswith(prefix):
+                return
+            last = found[-1] if found else last
+
+    def _ids(self, raw: bytes, at: int) -> list[str]:
+        """Return the ids of whole lines, the last of which has no line break."""
+        quoted = _PLAIN_ID.findall(raw)
+        if len(quoted) == raw.count(b"\n") + 1:
+            with contextlib.suppress(ValueError):
+                return b"\n".join(quoted).decode().split("\n")
+        return [self._id(line, at) for line in raw.split(b"\n")]
 
     def _place(self, wanted: str) -> tuple[int, int]:
         """Return where the line of an id begins and ends, or twice where it would stand."""
