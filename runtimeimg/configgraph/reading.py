@@ -34,8 +34,9 @@ _KINDS: Mapping[str, tuple[type[BaseModel], Guide]] = {
     "Automaton": (models.AutomatonModel, models.AUTOMATON_GUIDE),
     "Host": (hostdocument.HostModel, hostdocument.GUIDE),
 }
-_ELSEWHERE = frozenset({"Build", "Preferences", "Mapping"})
+_ELSEWHERE = frozenset({"Build", "Graph", "Preferences", "Mapping"})
 """Kinds of other commands' documents, which may lie in the same folder."""
+_GRAPH, _HEAD = b'"kind":"Graph"', 100
 _DEEP = frozenset({"process", "root", "hooks", "placement", "resources", "store"})
 """Keys whose own keys have lines."""
 _LISTS = frozenset({"mounts", "state", "ports"})
@@ -85,8 +86,18 @@ def read(path: Path, *, found: bool = False) -> list[Written]:
 
     Raises SpecError with all that is wrong in the file, and what `hostfile.read_file` raises.
     """
+    if found and _is_graph(path):
+        return []
     data = hostfile.read_file(path, yamltext.MAX_BYTES, "documents")
     return load(data, str(path), found=found)
+
+
+def _is_graph(path: Path) -> bool:
+    """Tell whether a file is a saved graph, which lies beside its documents and may be larger than these can be."""
+    if path.suffix != ".json":
+        return False
+    with hostfile.open_file(path, "documents") as file:
+        return _GRAPH in file.read(_HEAD)
 
 
 def read_all(paths: Iterable[Path]) -> list[Written]:

@@ -56,6 +56,16 @@ def test_the_bytes_of_a_graph_are_always_the_same(tmp_path: Path) -> None:
     assert Path("other.lock").read_bytes() == lock
 
 
+def test_a_graph_beside_its_documents_is_none_of_them() -> None:
+    done("graph", "build", ".")
+    first = Path("graph.json").read_bytes()
+    done("graph", "build", ".")
+    assert Path("graph.json").read_bytes() == first
+    Path("graph.json").write_text(json.dumps(json.loads(first), indent=1))
+    done("graph", "build", ".", "-o", "other.json")
+    assert Path("other.json").read_bytes() == first
+
+
 def test_what_params_shows() -> None:
     done("graph", "build", "graph.yaml")
     lines = done("graph", "params", "shop").splitlines()
