@@ -217,6 +217,31 @@ def test_each_host_is_held_against_the_image_that_it_would_run(repository: str, 
     assert (nothing.code, "has no compatibility artifact" in nothing.err) == (3, True)
 
 
+def test_what_is_preferred_says_which_image_is_held_against_a_host(repository: str, files: Path) -> None:
+    plain, special = made.image(1), made.image(2)
+    amd64 = Platform.parse("linux/amd64")
+    index = listed((plain, amd64, {}), (special, amd64, {"com.example.gpu": "a"}))
+    made.write(f"{repository}:1", index)
+    chosen = str(index.index.manifests[1].digest)
+    made.write(f"{repository}:special", special)
+    done("index", "compat", "attach", f"{repository}@{chosen}", files / "avx2.yaml")
+    host = files / "hosts" / "old.yaml"
+    command = ("index", "compat", "check", f"{repository}:1", "--host", host)
+    gpu = ("--prefer", "com.example.gpu=a")
+    for options, code in (
+        (gpu, 10),
+        (("--require", "com.example.gpu"), 10),
+        ((*gpu, "--platform", "linux/amd64"), 10),
+        (("--prefer", "com.example.gpu=b"), 3),
+        ((), 3),
+    ):
+        outcome = run(*command, *options)
+        assert (outcome.code, "old: does not fit" in outcome.out) == (code, code == 10), (options, outcome)
+    assert run(*command, "--require", "com.example.gpu=c").code == 10
+    refused = run("index", "compat", "check", "--spec", files / "avx2.yaml", "--host", host, *gpu)
+    assert (refused.code, "no entries to choose from" in refused.err) == (2, True)
+
+
 def test_what_a_base_needs_is_inherited(repository: str, files: Path) -> None:
     base = made.image(1)
     made.write(f"{repository}:base", base)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.choosing import Choosing, wish_options
 from runtimeimg.cli.findings import FOUND
 from runtimeimg.cli.index.compat.documents import criteria_of, missing, origin, platform_option, read, required
 from runtimeimg.cli.options import format_option, store_options
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--tag", "tags", multiple=True, help="Tag of the sets that count; all by default. May be repeated.")
 @platform_option
+@wish_options
 @format_option
 @store_options
 def command(
@@ -43,6 +45,7 @@ def command(
     hosts: tuple[Path, ...],
     tags: tuple[str, ...],
     platform: str | None,
+    choosing: Choosing,
     output_format: str,
     stores: Callable[[], StoreOptions],
 ) -> int:
@@ -56,8 +59,13 @@ def command(
 
     if (image is None) == (document is None):
         raise UsageError("name an image, or a document with --spec")
+    if document is not None and choosing.asked:
+        raise UsageError(
+            "a document has no entries to choose from", hint="name an image, or leave --prefer and the like out"
+        )
     given = _hosts(hosts)
-    needs = _of_file(document, given) if document is not None else _of_image(str(image), platform, given, stores())
+    asked = _Asked(choosing, platform)
+    needs = _of_file(document, given) if document is not None else _of_image(str(image), asked, given, stores())
     answers = [_Answer(need, evaluate(need.spec, need.host, tags) if need.spec else None) for need in needs]
     judged = [item.verdict for item in answers if item.verdict is not None]
     if judged and not any(verdict.sets for verdict in judged):
@@ -68,6 +76,14 @@ def command(
         for line in (line for item in answers for line in _lines(item)):
             click.echo(printable(line))
     return 0 if all(item.fits for item in answers) else FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which entry of an index is meant: what is preferred and required, and the platform for all hosts if any."""
+
+    choosing: Choosing
+    platform: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +117,21 @@ def _of_file(document: str, hosts: Sequence[Host]) -> list[_Need]:
     return [_Need(host, found, name) for host in hosts]
 
 
-def _of_image(image: str, platform: str | None, hosts: Sequence[Host], options: StoreOptions) -> list[_Need]:
+def _of_image(image: str, asked: _Asked, hosts: Sequence[Host], options: StoreOptions) -> list[_Need]:
     """Return what each host's image of an index needs, as `index select` would choose it; or that of a platform."""
-    if platform is not None:
-        found = required(image, criteria_of(platform), options)
-        return [_Need(host, found.spec, origin(found)) for host in hosts]
-    from runtimeimg.cli.choosing import Choosing
     from runtimeimg.cli.locations import location_of
     from runtimeimg.compat import find, reference_of
-    from runtimeimg.oci import Location
+    from runtimeimg.oci import Location, Platform
     from runtimeimg.selection.opened import chosen_of
     from runtimeimg.stores import open_once
 
-    wishes, known = Choosing().wishes(), {}
+    wishes, known = asked.choosing.wishes(), {}
+    if asked.platform is not None:
+        wanted = (
+            wishes.criteria(Platform.parse(asked.platform)) if asked.choosing.asked else criteria_of(asked.platform)
+        )
+        found = required(image, wanted, options)
+        return [_Need(host, found.spec, origin(found)) for host in hosts]
     opened = open_once(Location(transport="docker", reference=reference_of(location_of(image))), options)
     needs = []
     for host in hosts:
