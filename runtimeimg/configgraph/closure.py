@@ -21,7 +21,7 @@ from runtimeimg.configgraph.model import (
 )
 from runtimeimg.configgraph.variants import for_platform
 from runtimeimg.configgraph.views import there
-from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.errors import InvalidDocumentError, NotFoundError
 from runtimeimg.oci import Platform
 
 _ORDER = {role: number for number, role in enumerate((Role.LAYER, Role.PATH, Role.UNKNOWN, Role.CONFIG))}
@@ -73,7 +73,7 @@ class Closure:
 def closure(view: View, node: Node, have: Iterable[str] = (), platform: Platform | None = None) -> Closure:
     """Return what `node` needs; `have` are digests and paths that are there already.
 
-    With a platform only the variants for it count. An artefact without one: NotFoundError.
+    With a platform only the variants for it count. NotFoundError for an artefact without one, or never looked at.
     """
     known = frozenset(have)
     names = dict.fromkeys(needs(view, node, platform))
@@ -89,6 +89,11 @@ def needs(view: View, node: Node, platform: Platform | None = None) -> Iterator[
         case Layer():
             yield name_of(node.id)
         case Artefact():
+            if not is_known(node):
+                raise NotFoundError(
+                    f"artefact '{name_of(node.id)[:200]}' was never looked at, so that nobody knows its blobs",
+                    hint="write a document of the kind Artefact about it, and build the graph anew",
+                )
             if platform is None or not node.variants:
                 yield from node.blobs
             else:
@@ -100,6 +105,11 @@ def needs(view: View, node: Node, platform: Platform | None = None) -> Iterator[
         case HostNode():
             for item in view.into(node.id).get(Relation.PLACED_ON, ()):
                 yield from needs(view, there(view, item, node.id), platform)
+
+
+def is_known(node: Artefact) -> bool:
+    """Tell whether an artefact was looked at: of a base or a builder image often nothing is known but its name."""
+    return bool(node.variants or node.paths)
 
 
 def _of_instance(view: View, node: Instance, platform: Platform | None) -> Iterator[str]:

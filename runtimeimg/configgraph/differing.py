@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from runtimeimg.configgraph.model import (
     name_of,
 )
 from runtimeimg.configgraph.views import Whole
+from runtimeimg.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,5 +220,7 @@ class _Needs:
             return frozenset()
         key = (automaton.artefact, node.variant)
         if key not in self.known:
-            self.known[key] = frozenset(needs(self.view, node))
+            self.known[key] = frozenset()
+            with contextlib.suppress(NotFoundError):  # of an artefact that was never looked at nothing is known to move
+                self.known[key] = frozenset(needs(self.view, node))
         return self.known[key]

@@ -14,7 +14,7 @@ import pytest
 
 from runtimeimg.configgraph import saved
 from runtimeimg.configgraph.closure import closure, had
-from runtimeimg.configgraph.model import Graph, Layer, Role, layer_id
+from runtimeimg.configgraph.model import Artefact, Graph, Layer, Role, layer_id
 from runtimeimg.configgraph.views import Whole
 from runtimeimg.errors import NotFoundError
 from runtimeimg.oci import Platform
@@ -122,6 +122,19 @@ def test_what_is_not_there_is_said_so(there: Path, args: tuple[str, ...], code: 
     assert outcome.code == code
     assert said in outcome.err
     assert outcome.out == ""
+
+
+def test_a_base_that_nobody_looked_at_is_looked_up_or_said_to_be_unknown(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "images")
+    layout.image("base", layers=({"etc/os": "debian"},), config={})
+    layout.image("app", layers=({"etc/os": "debian"}, {"bin/app": "app"}))
+    opened = saved.load(documents(tmp_path, {"app": f"oci:{layout.root}:app"}))
+    base = Artefact(id="artefact/base", reference=f"oci:{layout.root}:base")
+    saved.write(graph(opened.nodes.values(), base), tmp_path / "graph.json")
+    assert len(missing(tmp_path / "graph.json", "app", "base")) == len(missing(tmp_path / "graph.json", "app")) - 1
+    outcome = run("graph", "closure", "base", "-g", tmp_path / "graph.json")
+    assert outcome.code == 3
+    assert "artefact 'base' was never looked at, so that nobody knows its blobs" in outcome.err
 
 
 # By the log of a real registry

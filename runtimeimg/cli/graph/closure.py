@@ -10,6 +10,7 @@ import click
 
 from runtimeimg.cli.graph.given import amount_json, graph_option, show_json, told
 from runtimeimg.cli.options import format_option, store_options
+from runtimeimg.errors import NotFoundError
 
 if TYPE_CHECKING:
     from runtimeimg.configgraph.closure import Closure
@@ -61,19 +62,25 @@ def command(
 
 def _had(view: View, text: str, stores: Callable[[], StoreOptions]) -> Iterator[str]:
     """Yield the blobs that a host, a node of the graph, or else an image has."""
-    from runtimeimg.configgraph.closure import HAVING, had
+    from runtimeimg.configgraph.closure import HAVING, had, is_known
+    from runtimeimg.configgraph.model import Artefact
     from runtimeimg.configgraph.views import named
-    from runtimeimg.errors import NotFoundError
 
     try:
         node = named(view, text, HAVING)
     except NotFoundError as error:
         if ":" not in text and "/" not in text:
             raise
-        in_graph = error
+        yield from _of_image(text, stores, error)
+        return
+    if isinstance(node, Artefact) and not is_known(node):
+        yield from _of_image(node.reference, stores)
     else:
         yield from had(view, node)
-        return
+
+
+def _of_image(text: str, stores: Callable[[], StoreOptions], in_graph: NotFoundError | None = None) -> Iterator[str]:
+    """Yield the blobs of an image that is looked up; `in_graph` says that the graph has nothing of that name."""
     from runtimeimg.cli.locations import location_of
     from runtimeimg.configgraph import facts
     from runtimeimg.stores import open_image
@@ -81,6 +88,8 @@ def _had(view: View, text: str, stores: Callable[[], StoreOptions]) -> Iterator[
     try:
         found = facts.of(open_image(location_of(text), stores()), text)
     except NotFoundError as error:
+        if in_graph is None:
+            raise
         raise NotFoundError(f"{in_graph.message}, and {error.message}", hint=in_graph.hint or error.hint) from None
     yield from (item.id.partition("/")[2] for item in found.layers)
 
