@@ -1,6 +1,5 @@
 """OCI layouts made by hand: images of small layers, indexes of several, under tags."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -8,6 +7,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import deflate
 
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 LAYER, CONFIG = "application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.config.v1+json"
@@ -83,7 +84,7 @@ NAME = "org.opencontainers.image.ref.name"
 
 
 def layer(files: Files) -> tuple[bytes, str]:
-    """Return a packed layer of files and its diff id."""
+    """Return a packed layer of files and its diff id, of the same bytes with every Python."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, text in files.items():
@@ -91,4 +92,4 @@ def layer(files: Files) -> tuple[bytes, str]:
             entry.size, entry.mode = len(text.encode()), 0o755
             tar.addfile(entry, io.BytesIO(text.encode()))
     data = out.getvalue()
-    return gzip.compress(data, mtime=0), f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return deflate.gzip_compress(data), f"sha256:{hashlib.sha256(data).hexdigest()}"
