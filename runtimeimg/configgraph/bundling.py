@@ -20,6 +20,7 @@ from runtimeimg.errors import IntegrityError, NotFoundError, UsageError
 from runtimeimg.image import Image, ImageIndex
 from runtimeimg.oci import Digest, Location
 from runtimeimg.stores import StoreOptions, open_image
+from runtimeimg.stores.layout.layouts import open_blob_of
 
 _EXPOSED = "org.opencontainers.image.exposedPorts"
 
@@ -47,8 +48,9 @@ def opened(artefact: Artefact, variant: Variant, options: StoreOptions) -> Image
     if location.transport == "docker" and location.reference is not None:
         pinned = replace(location.reference, tag=None, digest=Digest.parse(variant.manifest))
         location = replace(location, reference=pinned)
-    found = open_image(location, options, exact=False)
-    image = _entry(found, variant) if isinstance(found, ImageIndex) else found
+    image = _of(open_image(location, options, exact=False), variant)
+    if location.transport == "oci" and (image is None or image.config.digest != variant.config):
+        image = _of(open_blob_of(location, Digest.parse(variant.manifest), options), variant) or image
     if image is None or image.config.digest != variant.config:
         what = "an index without it" if image is None else f"the image of the config {image.config.digest}"
         raise IntegrityError(
@@ -58,12 +60,13 @@ def opened(artefact: Artefact, variant: Variant, options: StoreOptions) -> Image
     return replace(image, name=name_of(artefact.id))
 
 
-def _entry(index: ImageIndex, variant: Variant) -> Image | None:
-    for entry in index.index.manifests:
-        if entry.digest == variant.manifest:
-            found = index.open_manifest(entry)
-            return found if isinstance(found, Image) else None
-    return None
+def _of(found: Image | ImageIndex | None, variant: Variant) -> Image | None:
+    """Return the image that was found, of an index the one of a variant; None where it has none."""
+    if not isinstance(found, ImageIndex):
+        return found
+    entry = next((item for item in found.index.manifests if item.digest == variant.manifest), None)
+    image = found.open_manifest(entry) if entry is not None else None
+    return image if isinstance(image, Image) else None
 
 
 def variant_for(artefact: Artefact, digest: str) -> Variant:

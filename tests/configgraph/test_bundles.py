@@ -206,6 +206,14 @@ def test_state_is_made_once_and_stays(graph: Callable[..., Path], tmp_path: Path
     }  # fmt: skip
 
 
+def test_an_image_whose_tag_has_moved_is_taken_by_its_digest(graph: Callable[..., Path], tmp_path: Path) -> None:
+    graph_file = graph("")
+    layout = Layout(tmp_path / "image")
+    layout.image("1", config=BARE, layers=[FILES])
+    config = bundled(graph_file, tmp_path / "bundle", "--allow", "volumes")
+    assert config["process"]["args"] == ["/bin/app", "serve", "--all"]
+
+
 def test_an_image_that_was_changed_since_is_refused(graph: Callable[..., Path], tmp_path: Path) -> None:
     graph_file = graph("")
     for blob in (tmp_path / "image" / "blobs" / "sha256").iterdir():
