@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/graphs.py [--sizes 1000 10000 100000] [--runs 3] [--out docs/plots]
 
-For each number of automatons there are a hundredth of artefacts (an OCI layout each) and as many hosts, at least ten.
+For each number of automatons there are a hundredth of artefacts (an OCI layout each) and a tenth of hosts, at least ten
+of both and at most 1,000 hosts.
 Whole processes are timed; what a question takes on a graph of three automatons is its start-up, and is told apart.
 Placement is of up to 10,000 instances. With --out writes `graph-growth.svg` and the figures beside it as JSON.
 """
@@ -27,7 +28,7 @@ from svg import Line, Plot, drawn
 ROOT = Path(__file__).parent.parent
 SIZES = (1000, 10_000, 100_000)
 BASES = 10
-PLACED = 10_000
+HOSTS, PLACED = 1000, 10_000
 LIMITS = {"build": 20.0, "params": 0.3, "closure": 0.3, "impact": 0.3, "place": 10.0}
 """Seconds at the largest size; of questions beyond start-up, of placement at 10,000 instances."""
 MEMORY_LIMIT = 1500.0
@@ -116,7 +117,8 @@ def documents(folder: Path, automatons: int) -> None:
     texts = [f"kind: Artefact\nname: base-{number}\nimage: {place}\n" for number, place in enumerate(images.bases)]
     texts += [f"kind: Artefact\nname: app-{number}\nimage: {images.application(number)}\n" for number in range(others)]
     _write(folder / "artefacts", texts)
-    _write(folder / "hosts", [_host(number, images) for number in range(others)])
+    hosts = max(BASES, min(HOSTS, automatons // 10))
+    _write(folder / "hosts", [_host(number, images) for number in range(hosts)])
     _write(folder / "automatons", [_automaton(number, others) for number in range(automatons)])
 
 
