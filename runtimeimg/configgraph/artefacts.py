@@ -11,8 +11,9 @@ from runtimeimg.configgraph.facts import Base, Facts
 from runtimeimg.configgraph.model import Artefact, Kind, Layer, Origin
 from runtimeimg.configgraph.reading import Written, problem
 from runtimeimg.configgraph.resolve import Wanted
-from runtimeimg.errors import InvalidDocumentError, NotFoundError, SpecError, UsageError
-from runtimeimg.oci import Digest, Location
+from runtimeimg.configgraph.spelling import spelling
+from runtimeimg.errors import InvalidDocumentError, NotFoundError, SpecError
+from runtimeimg.oci import Digest
 from runtimeimg.spec import load_spec
 
 
@@ -164,17 +165,6 @@ def node_of_reference(image: str, facts: Facts, origin: Origin) -> Artefact:
         index=facts.index,
         variants=facts.variants,
     )
-
-
-def spelling(text: str) -> str:
-    """Return a name in one spelling: `debian:12` and `docker://docker.io/library/debian:12` are the same image."""
-    try:
-        location = Location.parse(text)
-    except UsageError:
-        return ""
-    if location.reference is not None:
-        return str(location.reference.tagged)
-    return str(location)
 
 
 def _digest(text: str) -> str:

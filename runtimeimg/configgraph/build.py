@@ -25,6 +25,7 @@ from runtimeimg.configgraph.model import (
 )
 from runtimeimg.configgraph.reading import Written
 from runtimeimg.configgraph.resolve import Wanted, Ways, locks, resolve
+from runtimeimg.configgraph.spelling import spelling
 from runtimeimg.errors import Problem
 
 
@@ -98,7 +99,7 @@ def _direct(parts: _Parts, images: Sequence[Wanted]) -> list[Wanted]:
     found: dict[str, Wanted] = {}
     for item in parts.automatons.values():
         text = item.given["artefact"]
-        if text not in parts.artefacts and making.spelling(text) not in known:
+        if text not in parts.artefacts and spelling(text) not in known:
             found.setdefault(
                 text, Wanted(name=text, image=text, folder=making.folder(item), origin=item.origin, path="artefact")
             )

@@ -12,6 +12,7 @@ from runtimeimg.configgraph import reading
 from runtimeimg.configgraph.model import Artefact, Layer, name_of
 from runtimeimg.configgraph.reading import Written
 from runtimeimg.configgraph.resolve import Wanted
+from runtimeimg.configgraph.spelling import spelling
 from runtimeimg.errors import Problem
 from runtimeimg.spec.checks import shown
 
@@ -127,7 +128,7 @@ def pins(images: Sequence[Wanted]) -> Iterator[Problem]:
     for item in images:
         if not item.digest:
             continue
-        first = seen.setdefault((making.spelling(item.image), ""), item)
+        first = seen.setdefault((spelling(item.image), ""), item)
         if first is not item and first.digest != item.digest:
             said = (
                 f"image {shown(item.image)} has this digest here, and {first.digest} in artefact {shown(first.name)} "

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from runtimeimg.configgraph.model import Artefact, Instance, Kind, Layer, Relation, View, kind_of, layer_id, name_of
+from runtimeimg.configgraph.spelling import spelling
 from runtimeimg.configgraph.views import there
-from runtimeimg.errors import InvalidDocumentError, UsageError
-from runtimeimg.oci import Digest, Location
+from runtimeimg.errors import InvalidDocumentError
+from runtimeimg.oci import Digest
 
 _MANY = 2000
 """Automatons from which on all instances and hosts are gone through in their order, rather than each looked up."""
@@ -107,26 +108,15 @@ def of_image(view: View, text: str) -> list[Touched]:
     for node_id in (text, f"{Kind.ARTEFACT}/{text}"):
         if node_id.startswith(f"{Kind.ARTEFACT}/") and view.get(node_id) is not None:
             return [Touched(id=node_id, how="is", via=text)]
-    wanted = _spelling(text)
+    wanted = spelling(text)
     if not wanted:
         return []
     nodes = ((node_id, view.get(node_id)) for node_id in view.ids(Kind.ARTEFACT))
     return [
         Touched(id=node_id, how="is", via=text)
         for node_id, node in nodes
-        if isinstance(node, Artefact) and node.reference and _spelling(node.reference) == wanted
+        if isinstance(node, Artefact) and node.reference and spelling(node.reference) == wanted
     ]
-
-
-def _spelling(text: str) -> str:
-    """Return a reference of an image in full, the Engine's like those of a registry; empty for what is none."""
-    try:
-        location = Location.parse(text)
-    except (InvalidDocumentError, UsageError):
-        return ""
-    if location.reference is not None and location.transport in {None, "docker", "docker-daemon"}:
-        return str(location.reference.tagged)
-    return str(location)
 
 
 def is_blob(text: str) -> bool:
