@@ -30,8 +30,9 @@ LIB = "/usr/lib/x86_64-linux-gnu"
 OTHERS = """
 FROM debian:bookworm-slim AS fetched
 WORKDIR /fetched
-RUN echo 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main' \\
-      >/etc/apt/sources.list.d/next.list \\
+RUN printf 'Types: deb\\nURIs: %s\\nSuites: trixie\\nComponents: main\\nSigned-By: %s\\n' \\
+      "$(sed -n 's/^URIs: //p' /etc/apt/sources.list.d/debian.sources | head -n 1)" \\
+      /usr/share/keyrings/debian-archive-keyring.gpg >/etc/apt/sources.list.d/next.sources \\
  && apt-get update \\
  && apt-get download qemu-user-static/bookworm libc6/bookworm libc6/trixie \\
  && dpkg --fsys-tarfile qemu-user-static_*.deb | tar -x --strip-components 3 ./usr/bin/qemu-x86_64-static \\
