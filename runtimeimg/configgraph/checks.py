@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from runtimeimg.configgraph import artefacts as making
-from runtimeimg.configgraph import reading
+from runtimeimg.configgraph import reading, walks
 from runtimeimg.configgraph.model import Artefact, Layer, name_of
 from runtimeimg.configgraph.reading import Written
 from runtimeimg.configgraph.resolve import Wanted
@@ -139,34 +139,15 @@ def pins(images: Sequence[Wanted]) -> Iterator[Problem]:
 
 def cycles(nodes: Mapping[str, Artefact], layers: Mapping[str, Layer]) -> Iterator[Problem]:
     """Find artefacts that are built on or from themselves in the end, and store paths that refer to each other."""
-    built = {key: tuple(filter(None, (node.base, *node.builders))) for key, node in nodes.items()}
-    for ring in rings(built):
+    built = ((key, end) for key, node in nodes.items() for end in (node.base, *node.builders))
+    for ring in walks.cycles(edge for edge in built if edge[1] and edge[0] != edge[1]):
         node = next((nodes[key] for key in ring if nodes[key].origin.file), nodes[ring[0]])
         names = " -> ".join(name_of(key) for key in (*ring, ring[0]))
         said = f"artefacts are built on each other: {names}; remove one of these from its Build spec"
         yield reading.problem(node.origin, "build" if "build" in node.given else "image", said)
-    references = {key: layer.references for key, layer in layers.items() if layer.references}
-    for ring in rings(references):
+    references = ((key, end) for key, layer in layers.items() for end in layer.references)
+    for ring in walks.cycles(edge for edge in references if edge[0] != edge[1]):
         node = next(item for item in nodes.values() if name_of(ring[0]) in item.paths)
         names = " -> ".join(name_of(key) for key in (*ring, ring[0]))
         said = f"paths of the closure refer to each other: {names}; no store has that, so correct the closure"
         yield reading.problem(node.origin, "store", said)
-
-
-def rings(edges: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return a ring of every group of nodes that lead to each other, from its first node; self-references aside."""
-    from graphlib import CycleError, TopologicalSorter
-
-    found: list[tuple[str, ...]] = []
-    left = {key: [end for end in ends if end != key] for key, ends in sorted(edges.items())}
-    while True:
-        try:
-            TopologicalSorter(left).prepare()
-        except CycleError as error:
-            ring = [*reversed(error.args[1][1:])]
-            start = ring.index(min(ring))
-            found.append((*ring[start:], *ring[:start]))
-            for key in ring:
-                left[key] = [end for end in left[key] if end not in ring]
-            continue
-        return found

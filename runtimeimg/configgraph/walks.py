@@ -21,35 +21,43 @@ def library() -> None:
         ) from None
 
 
-def cycle(edges: Iterable[tuple[str, str]]) -> list[str] | None:
-    """Return the ids of a cycle in the order of its edges, the least of them first; None where there is none.
+def cycles(edges: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Return a cycle of every group of nodes that lead to each other, its ids in the order of its edges.
 
-    Of several cycles one of those with the least id is returned, the same whatever the order of the edges.
+    Each begins with the least id of its group, and they are in the order of these, the same whatever the order of the
+    edges. UnavailableError where there are edges and no library.
     """
+    pairs = sorted(set(edges))
+    if not pairs:
+        return []
     library()
     import rustworkx
 
-    pairs = sorted(set(edges))
     graph, names = _graph(pairs)
     loops = {source for source, target in pairs if source == target}
     groups = [[names[item] for item in group] for group in rustworkx.strongly_connected_components(graph)]
-    tangled = [sorted(group) for group in groups if len(group) > 1 or group[0] in loops]
-    if not tangled:
-        return None
-    group = min(tangled)
-    first = group[0]
-    if first in loops:
-        return [first]
-    members = frozenset(group)
-    inner, names = _graph([pair for pair in pairs if members.issuperset(pair)])
+    tangled = sorted(sorted(group) for group in groups if len(group) > 1 or group[0] in loops)
+    first_of = {name: group[0] for group in tangled for name in group}
+    within: dict[str, list[tuple[str, str]]] = {group[0]: [] for group in tangled}
+    for source, target in pairs:
+        if source in first_of and first_of[source] == first_of.get(target):
+            within[first_of[source]].append((source, target))
+    return [(first,) if first in loops else _through(first, inside) for first, inside in within.items()]
+
+
+def _through(first: str, pairs: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Return a cycle through a node, by edges between nodes that all lead to each other."""
+    import rustworkx
+
+    inner, names = _graph(pairs)
     before: dict[str, str] = {}
     for name, reached in rustworkx.bfs_successors(inner, names.index(first)):
         for there in reached:
             before.setdefault(there, name)
-    found = [min(source for source, target in pairs if target == first and source in members)]
+    found = [min(source for source, target in pairs if target == first)]
     while found[-1] != first:
         found.append(before[found[-1]])
-    return found[::-1]
+    return tuple(reversed(found))
 
 
 def _graph(pairs: Iterable[tuple[str, str]]) -> tuple[rustworkx.PyDiGraph[str, None], list[str]]:
