@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,14 +83,19 @@ def command(
             click.echo(text, nl=False)
             return
         files = {output: text}
+    write_files(files)
+    for line in advice:
+        click.echo(printable(line), err=True)
+
+
+def write_files(files: Mapping[Path, str]) -> None:
+    """Write documents, each whole or not at all, and say so; folders are made."""
     from runtimeimg.stores.files import write_atomically
 
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
         click.echo(f"wrote {path}", err=True)
-    for line in advice:
-        click.echo(printable(line), err=True)
 
 
 def _advice(plan: RunPlan, documents: dict[str, str]) -> tuple[str, ...]:

@@ -78,11 +78,6 @@ class Addresses:
         return f"{{{','.join(sorted(parts))}}}"
 
 
-def canonical(values: Values) -> Mapping[str, Any]:
-    """Return of effective values what a process can tell, as far as the values themselves fix it."""
-    return {key: told for key, value in values.of.items() if (told := _told(key, value, values)) not in _EMPTY}
-
-
 _EMPTY: tuple[Any, ...] = (None, [], {}, "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtimeimg.configgraph import artefacts as making
@@ -44,11 +44,6 @@ class _Parts:
     artefacts: dict[str, Written] = field(default_factory=dict)
     automatons: dict[str, Written] = field(default_factory=dict)
     hosts: dict[str, Written] = field(default_factory=dict)
-
-    def all(self) -> Iterator[Written]:
-        """Yield every document."""
-        for part in (self.artefacts, self.automatons, self.hosts):
-            yield from part.values()
 
 
 def build(written: Iterable[Written], ways: Ways, *, run: Callable[[Sequence[str]], str | None] | None = None) -> Built:

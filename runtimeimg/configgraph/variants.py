@@ -46,11 +46,18 @@ def _platform(text: str) -> Platform | None:
 
 def for_platform(artefact: Artefact, platform: Platform) -> Variant:
     """Return the variant that an engine of `platform` runs; NotFoundError, with why, where there is none."""
-    choice = choose(candidates(artefact), Criteria(platforms=PlatformOrder(platform)))
+    return _chosen(artefact, Criteria(platforms=PlatformOrder(platform)), platform.full)
+
+
+def for_host(artefact: Artefact, node: HostNode) -> Variant:
+    """Return the variant that a host runs; NotFoundError, with why, where there is none."""
+    return _chosen(artefact, criteria_of(host_of(node)), f"host '{name_of(node.id)}'")
+
+
+def _chosen(artefact: Artefact, criteria: Criteria, whose: str) -> Variant:
+    choice = choose(candidates(artefact), criteria)
     if choice.chosen is None:
-        raise NotFoundError(
-            f"artefact '{name_of(artefact.id)}' has no variant for {platform.full}", hint=why_none(choice)
-        )
+        raise NotFoundError(f"artefact '{name_of(artefact.id)}' has no variant for {whose}", hint=why_none(choice))
     return artefact.variants[choice.chosen.candidate.position]
 
 

@@ -11,7 +11,7 @@ import click
 
 from runtimeimg.cli.bundle.write import ALLOWED
 from runtimeimg.cli.graph.given import graph_option
-from runtimeimg.cli.graph.nodes import artefact_of, automaton_of, host_of, instances_of, variant_on
+from runtimeimg.cli.graph.nodes import artefact_of, automaton_of, host_of, instances_of
 from runtimeimg.cli.options import cache_dir, store_options
 from runtimeimg.cli.progress import MODES
 
@@ -87,11 +87,12 @@ def command(
 def _variant(view: View, automaton: Automaton, artefact: Artefact, host: HostNode) -> Variant:
     """Return the variant that an instance on the host runs, else the one that is chosen for the host."""
     from runtimeimg.configgraph.bundling import variant_for
+    from runtimeimg.configgraph.variants import for_host
 
     for instance in instances_of(view, automaton):
         if instance.host == host.id and instance.variant:
             return variant_for(artefact, instance.variant)
-    return variant_on(artefact, host)
+    return for_host(artefact, host)
 
 
 def _make_state(folders: Any, written: Bundle, *, own: bool) -> None:

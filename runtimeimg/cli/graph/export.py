@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtimeimg.cli.export import write_files
 from runtimeimg.cli.graph.given import graph_option
 from runtimeimg.cli.graph.nodes import artefact_of, automaton_of, instances_of
 from runtimeimg.errors import UsageError
@@ -61,7 +62,7 @@ def command(
             files |= {output / file: text for file, text in exported(output).items()}
         else:
             files[output / f"{name}.{_ENDINGS[target]}" if every else output] = exported(None)
-    _write(files)
+    write_files(files)
 
 
 def _documents(
@@ -104,12 +105,3 @@ def _image(artefact: Artefact, variants: set[str], variant: Variant, target: str
         pinned = replace(location.reference, tag=None, digest=Digest.parse(digest))
         return image_for(replace(location, transport="docker", reference=pinned), target)
     return image_for(location, target)
-
-
-def _write(files: dict[Path, str]) -> None:
-    from runtimeimg.stores.files import write_atomically
-
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-        click.echo(f"wrote {path}", err=True)

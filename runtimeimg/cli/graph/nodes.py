@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runtimeimg.errors import NotFoundError, UsageError
+from runtimeimg.errors import UsageError
 
 if TYPE_CHECKING:
-    from runtimeimg.configgraph.model import Artefact, Automaton, HostNode, Instance, Variant, View
+    from runtimeimg.configgraph.model import Artefact, Automaton, HostNode, Instance, View
 
 
 def automaton_of(view: View, name: str) -> Automaton:
@@ -51,17 +51,3 @@ def instances_of(view: View, automaton: Automaton) -> list[Instance]:
 
     found = [view.get(item) for item in view.into(automaton.id).get(Relation.INSTANCE_OF, ())]
     return sorted((item for item in found if isinstance(item, Instance)), key=lambda item: item.ordinal)
-
-
-def variant_on(artefact: Artefact, host: HostNode) -> Variant:
-    """Return the variant of an artefact that is chosen for a host; NotFoundError where none suits it."""
-    from runtimeimg.configgraph.model import name_of
-    from runtimeimg.configgraph.variants import candidates, criteria_of, host_of, why_none
-    from runtimeimg.selection.choice import choose
-
-    choice = choose(candidates(artefact), criteria_of(host_of(host)))
-    if choice.chosen is None:
-        raise NotFoundError(
-            f"artefact '{name_of(artefact.id)}' has no variant for host '{name_of(host.id)}'", hint=why_none(choice)
-        )
-    return artefact.variants[choice.chosen.candidate.position]
