@@ -71,6 +71,18 @@ def test_dpkg(reader: Reader) -> None:
     assert TOOL.purl == "pkg:deb/debian/tool@1:1.0-2?arch=amd64"
 
 
+def test_dpkg_without_a_list(reader: Reader) -> None:
+    """A package that is installed is one without it too, with no files; what dpkg has not finished is none."""
+    more = b"\n".join(
+        b"Package: %s\nStatus: install ok %s\nArchitecture: all\nVersion: 7\n" % (name, state)
+        for name, state in ((b"meta", b"installed"), (b"half", b"half-installed"), (b"new", b"unpacked"))
+    )
+    owners = Owners(View(image({**DPKG, "/var/lib/dpkg/status": STATUS + b"\n" + more}), reader))
+    meta = Package(kind="deb", namespace="debian", name="meta", version="7", architecture="all")
+    assert owners.packages == (meta, TOOL)
+    assert owners.of("/usr/bin/tool") == TOOL
+
+
 def test_distroless(reader: Reader) -> None:
     files: Files = {
         "/var/lib/dpkg/status.d/libx": b"Package: libx\nVersion: 2\nArchitecture: all\n",
@@ -155,6 +167,19 @@ import importlib.metadata as m, json
 found = [d for d in m.distributions() if "dist-packages" not in str(d._path)]
 print(json.dumps(sorted(d.metadata["Name"].lower().replace("_", "-") + " " + d.version for d in found)))
 """
+
+
+@pytest.mark.engine
+def test_packages_without_a_list_are_those_that_dpkg_says(reader: Reader) -> None:
+    base = open_one(Location.parse("docker-daemon:debian:bookworm-slim"), None, StoreOptions())
+    lists = ("/var/lib/dpkg/info", "tzdata.list", "zlib1g:amd64.list")
+    gone = Owners(View(image({f"{lists[0]}/.wh.{name}": b"" for name in lists[1:]}, base=base), reader))
+    script = f"cd {lists[0]} && rm {' '.join(lists[1:])} && dpkg-query -W -f '${{Package}} ${{Version}} ${{Architecture}}\\n'"
+    words = ["docker", "run", "--rm", "debian:bookworm-slim", "sh", "-c", script]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "tzdata 20" in ran.stdout
+    assert [f"{item.name} {item.version} {item.architecture}" for item in gone.packages] == ran.stdout.splitlines()
+    assert gone.of("/usr/share/zoneinfo/UTC") is None
 
 
 @pytest.mark.engine

@@ -129,6 +129,17 @@ def test_a_spec(name: str, spec: Path) -> None:
     assert run("sbom", spec, "--format", name)[0] == text
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_package_of_the_base_that_has_no_list_of_files(name: str, spec: Path, tmp_path: Path) -> None:
+    files = {path: what for path, what in DPKG.items() if not path.endswith(".list")}
+    write(f"oci:{tmp_path}/base", image(files, {"/opt/lib": Put(data=None)}))
+    write(f"oci:{tmp_path}/builder", image({"/usr/bin/tool": b"", "/usr/lib/libtool.so": b"", **APP}))
+    text, _ = run("sbom", spec, "--format", name)
+    document = valid(name, text)
+    assert TOOL in text
+    assert TOOL not in files_of(name, document).values()
+
+
 def test_bytes_are_the_same_in_another_process(spec: Path) -> None:
     def told(seed: str) -> set[bytes]:
         environ = {**os.environ, "PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": "1700000000"}

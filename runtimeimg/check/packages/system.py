@@ -26,7 +26,8 @@ def dpkg(view: View, distribution: str) -> Iterator[tuple[Package, tuple[str, ..
                 if package is not None:
                     packages[fields["Package"], fields.get("Architecture", "")] = package
     for package, file in _lists(view, packages):
-        yield package, tuple(line for line in _text(view, file).splitlines() if line.startswith("/"))
+        lines = _text(view, file).splitlines() if file is not None else []
+        yield package, tuple(line for line in lines if line.startswith("/"))
     folder = view.folder(_STATUS_FOLDER)
     for file in view.names(folder) if folder is not None else ():
         for fields in _stanzas(_text(view, file)) if file.is_file and not file.path.endswith(".md5sums") else ():
@@ -37,15 +38,14 @@ def dpkg(view: View, distribution: str) -> Iterator[tuple[Package, tuple[str, ..
                 yield package, tuple("/" + line.split(None, 1)[1].lstrip("./") for line in lines if " " in line)
 
 
-def _lists(view: View, packages: Mapping[tuple[str, str], Package]) -> Iterator[tuple[Package, File]]:
-    found = []
+def _lists(view: View, packages: Mapping[tuple[str, str], Package]) -> Iterator[tuple[Package, File | None]]:
+    """Yield each package with the list of its files; without one it has none (dpkg-query(1))."""
+    found: list[tuple[Package, File | None]] = []
     for (name, architecture), package in packages.items():
-        for path in (f"{_INFO}/{name}.list", f"{_INFO}/{name}:{architecture}.list"):
-            file = view.file(path)
-            if file is not None:
-                found.append((package, file))
-                break
-    view.fetch([file for _, file in found if not view.is_kept("file", file)])
+        paths = (f"{_INFO}/{name}.list", f"{_INFO}/{name}:{architecture}.list")
+        files = (view.file(path) for path in paths)
+        found.append((package, next((file for file in files if file is not None), None)))
+    view.fetch([file for _, file in found if file is not None and not view.is_kept("file", file)])
     yield from found
 
 
