@@ -84,12 +84,18 @@ def _no_mounts() -> str | None:
     return None if tried.returncode == 0 else f"disks cannot be mounted here: {tried.stderr.strip()}"
 
 
+def _no_own(variable: str) -> str | None:
+    return None if os.access(os.environ.get(variable, ""), os.X_OK) else f"{variable} does not name a program"
+
+
 # Marker -> why a test that carries it cannot run here, or None.
 SERVICES: Mapping[str, Callable[[], str | None]] = {
     "engine": _no_engine,
     "registry": _no_registry,
     "debian": _no_debian_root,
     "mounts": _no_mounts,
+    "kubelet": partial(_no_own, "KUBELET"),
+    "nvidia": partial(_no_own, "NVIDIA_CONTAINER_RUNTIME"),
     **{name: partial(_no_program, name) for name in PROGRAMS},
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from runtimeimg.check import contents, settings
 from runtimeimg.check.commands import Programs, commands, follow, severity_of
+from runtimeimg.check.driver import requirements
 from runtimeimg.check.facts import Facts
 from runtimeimg.check.libc import libc_over_base
 from runtimeimg.check.libraries import Loaders, programs
@@ -29,7 +30,7 @@ def check(facts: Facts) -> tuple[Finding, ...]:
     found += settings.ports(facts)
     found += settings.certificates(facts, loaders.closures.values())
     found += settings.time_zone(facts)
-    found += settings.requirements(facts)
+    found += requirements(facts)
     found += libc_over_base(facts)
     found += contents.contents(facts)
     return _sorted(found)

@@ -15,7 +15,7 @@ from runtimeimg.findings import Finding, Place, Severity
 from runtimeimg.image import Image
 from runtimeimg.plan import Copy
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 def key_of(image: Image, base: Image | None, builder: Image | None, copies: Sequence[Copy], name: str) -> str:

@@ -86,9 +86,11 @@ SPECIAL_LINK = Rule(
     id="START-009",
     title="/dev, /proc and /sys are no symlinks",
     severity=Severity.ERROR,
-    explanation="Runtimes mount file systems there. Through a symlink they would mount them elsewhere, and so refuse.",
-    bad="/dev -> /tmp",
-    good="/dev as an empty folder, or none",
+    explanation="Runtimes mount file systems there. Docker puts folders in their place; containerd, and so Kubernetes, "
+    "podman and buildah refuse symlinks. What an absolute /dev leads to may be looked for on the host. A relative one "
+    "to an empty folder is only information: none refuses it.",
+    bad="/proc -> /tmp",
+    good="/proc as an empty folder, or none",
     source="OCI runtime-spec, config-linux.md, Default Filesystems",
 )
 LOADER_MISSING = Rule(
@@ -277,7 +279,8 @@ REQUIREMENT_LOST = Rule(
     title="What the builder image requires of the driver is required by the image too",
     severity=Severity.WARNING,
     explanation="NVIDIA's images say in variables NVIDIA_REQUIRE_... which drivers they run with, and the container "
-    "toolkit checks that. Libraries that are copied without them fail later and less clearly.",
+    "toolkit checks that. Libraries that are copied without them fail later and less clearly. Where no program or "
+    "library that is copied names one of CUDA's or the driver's, it is only information.",
     bad="directories: [/usr/local/cuda/lib64] on a base without NVIDIA_REQUIRE_CUDA",
     good='env: {NVIDIA_REQUIRE_CUDA: "cuda>=12.4"}',
     source="nvidia-container-toolkit, internal/requirements",

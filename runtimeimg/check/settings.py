@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from runtimeimg.check import rules
 from runtimeimg.check.facts import Facts, Findings, Identity, copied
 from runtimeimg.check.loader.objects import Closure
+from runtimeimg.compose.view import File
 from runtimeimg.errors import NotFoundError, UsageError
 from runtimeimg.findings import Severity
 
@@ -24,7 +25,6 @@ _CLIENTS = re.compile(r"lib(?:curl|curl-gnutls|neon|soup-[0-9.]+|cpr)\.so")
 _TLS = re.compile(r"lib(?:ssl|gnutls|mbedtls|wolfssl|nss3)\.so")
 _ZONE = re.compile(r":?([A-Za-z]+(?:/[A-Za-z0-9_+-]+)+)\Z")
 _FIRST_FREE = 1024
-_REQUIRE = re.compile(r"NVIDIA_REQUIRE_[A-Z0-9_]+\Z")
 
 
 def user(facts: Facts) -> Findings:
@@ -77,7 +77,21 @@ def special_folders(facts: Facts) -> Findings:
         there = facts.view.find(path, follow=False)
         if there is not None and not there.is_folder:
             kind = f"a symlink to '{there.target}'" if there.is_link else "no folder"
-            yield facts.found(rules.SPECIAL_LINK, path, f"'{path}' is {kind}", "leave it out of the copied directories")
+            harmless = path == "/dev" and there.is_link and _to_an_empty_folder(facts, there)
+            yield facts.found(
+                rules.SPECIAL_LINK,
+                path,
+                f"'{path}' is {kind}",
+                "leave it out of the copied directories",
+                severity=Severity.INFO if harmless else None,
+            )
+
+
+def _to_an_empty_folder(facts: Facts, link: File) -> bool:
+    """Say whether a link is relative, as runtimes may follow others on the host, and hides nothing when mounted on."""
+    folder = facts.view.folder(link.path)
+    straight = folder is not None and folder.path == posixpath.normpath(f"/{link.target}")
+    return folder is not None and straight and link.target[:1] != "/" and not any(facts.view.names(folder))
 
 
 def ports(facts: Facts) -> Findings:
@@ -131,18 +145,3 @@ def time_zone(facts: Facts) -> Findings:
         f"TZ is '{found[1]}', and '/usr/share/zoneinfo/{found[1]}' is not there",
         copied("/usr/share/zoneinfo"),
     )
-
-
-def requirements(facts: Facts) -> Findings:
-    """Yield requirements of the builder image that the image does not have."""
-    if facts.origin is None:
-        return
-    for name, value in facts.origin.config.env.items():
-        if _REQUIRE.match(name) and value and facts.env.get(name) != value:
-            has = f"'{facts.env[name]}'" if name in facts.env else "nothing"
-            yield facts.found(
-                rules.REQUIREMENT_LOST,
-                name,
-                f"the builder image says {name}={value}, the image says {has}",
-                f"add to spec.runtime.env: {name}: '{value}'",
-            )

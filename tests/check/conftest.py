@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import yaml
 
+from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_one
 from tests.stores.made import write
@@ -51,3 +55,25 @@ def kept(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ke
     folder = tmp_path_factory.mktemp("samples")
     yield Kept(samples, folder)
     shutil.rmtree(folder)
+
+
+class Start:
+    """Writes an image into the Engine, runs it, and removes both."""
+
+    def __call__(self, made: Image, *options: str, command: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Return how it ended and what it printed; options of `docker run` come before its name."""
+        name = f"runtimeimg-test-check/{uuid.uuid4().hex[:8]}:1"
+        write(f"docker-daemon:{name}", made)
+        try:
+            words = ["docker", "run", "--rm", *options, name, *command]
+            ran = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+        finally:
+            subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=True)
+        return ran.returncode, ran.stdout + ran.stderr
+
+
+@pytest.fixture
+def start(engine: docker.APIClient, leaves_nothing: None) -> Start:
+    """Return what starts images, for tests marked `engine`."""
+    del engine, leaves_nothing
+    return Start()

@@ -40,7 +40,8 @@ class Object:
     bits: int = 64
     isa: int = 0
     exports: str | None = None
-    """A function that does nothing."""
+    """A function that does nothing but run `code`."""
+    code: bytes = b""
 
     def build(self) -> bytes:  # noqa: C901 - one table after the other
         strings, offsets = bytearray(b"\0"), dict[str, int]()
@@ -84,7 +85,8 @@ class Object:
             return start
 
         begin, body = at, b""
-        code, interp_at, notes_at, isa_at = place(_EXIT + _RETURN), place(interpreter), place(notes), place(isa)
+        code = place(_EXIT + self.code + _RETURN)
+        interp_at, notes_at, isa_at = place(interpreter), place(notes), place(isa)
         headers = [(6, 4, 64, 64, _PHDR.size * count)]
         entries, table = bytes(24), struct.pack("<IIII", 1, 1, 0, 0)
         if self.exports is not None:

@@ -54,7 +54,7 @@ def without(spec: Mapping[str, Any], directory: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def start(engine: docker.APIClient) -> Iterator[Callable[..., tuple[int, str]]]:
+def start(engine: docker.APIClient, leaves_nothing: None) -> Callable[..., tuple[int, str]]:
     """Build a spec into the Engine and run its image for as long as it runs by itself, a few seconds at most."""
     name = f"runtimeimg-test-ecosystem/{uuid.uuid4().hex[:8]}:1"
 
@@ -63,14 +63,16 @@ def start(engine: docker.APIClient) -> Iterator[Callable[..., tuple[int, str]]]:
         file, told = (str(spec), None) if isinstance(spec, Path) else ("-", spec)
         code, _, err = run("build", file, *options, spec=told)
         assert code == 0, err
-        ran = subprocess.run(
-            ["docker", "run", "--rm", "--network", network, "--name", re.sub(r"\W", "-", name), name, *words],
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+        try:
+            ran = subprocess.run(
+                ["docker", "run", "--rm", "--network", network, "--name", re.sub(r"\W", "-", name), name, *words],
+                capture_output=True, text=True, check=False, timeout=120,
+            )  # fmt: skip
+        finally:
+            subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=True)
         return ran.returncode, ran.stdout + ran.stderr
 
-    yield started
-    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
+    return started
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -2,14 +2,10 @@
 
 import json
 import struct
-import subprocess
-import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from runtimeimg.check.rules import RULES
@@ -19,9 +15,9 @@ from runtimeimg.oci import Location
 from runtimeimg.runtimegraph import RuntimeGraph, encode
 from runtimeimg.stores import StoreOptions, open_one
 from runtimeimg.supervisor import wrap
+from tests.check.conftest import Start
 from tests.check.images import Files, Put, found, ids, image
 from tests.check.objects import GLIBC, LOADER, MUSL, Object, library, program, static
-from tests.stores.made import write
 
 DEBIAN = "debian:bookworm-slim"
 LIB = "/usr/lib/x86_64-linux-gnu"
@@ -209,24 +205,9 @@ def debian() -> Image:
     return open_one(Location.parse(f"docker-daemon:{DEBIAN}"), None, StoreOptions())
 
 
-@pytest.fixture
-def start(engine: docker.APIClient) -> Iterator[Callable[[Image], tuple[int, str]]]:
-    name = f"runtimeimg-test-check/{uuid.uuid4().hex[:8]}:1"
-
-    def started(made: Image) -> tuple[int, str]:
-        write(f"docker-daemon:{name}", made)
-        ran = subprocess.run(["docker", "run", "--rm", name], check=False, capture_output=True, text=True, timeout=120)
-        return ran.returncode, ran.stdout + ran.stderr
-
-    yield started
-    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
-
-
 @pytest.mark.engine
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_found_fails_and_what_is_not_found_starts(
-    name: str, debian: Image, start: Callable[[Image], tuple[int, str]]
-) -> None:
+def test_what_is_found_fails_and_what_is_not_found_starts(name: str, debian: Image, start: Start) -> None:
     case = CASES[name]
     base = None if case.scratch else debian
     below = replace(base, config=base.config.with_config(Cmd=None)) if base is not None else None
@@ -243,16 +224,20 @@ def test_what_is_found_fails_and_what_is_not_found_starts(
 
 
 def test_every_rule_is_seen() -> None:
-    """Those that a container alone does not tell have their tests below, in test_harm.py and in test_ecosystems.py."""
+    """Those that a container on Docker does not tell alone have their tests elsewhere."""
     here = {case.rule for case in CASES.values()}
-    below = {"START-009", "USER-002", "DATA-003"}
-    harm = {"LIB-004", "LIB-005", "USER-004", "RUN-002", "SAFE-001", "SAFE-002", "SAFE-003", "SIZE-001"}
-    ecosystems = {"LIB-006", "RUN-001", "DATA-001", "DATA-004"}
-    for folder, rules in (("test_harm.py", harm), ("test_ecosystems.py", ecosystems), ("test_findings.py", below)):
-        text = (Path(__file__).parent / folder).read_text()
+    others = {
+        "test_harm.py": {"LIB-004", "LIB-005", "USER-004", "RUN-002", "SAFE-001", "SAFE-002", "SAFE-003", "SIZE-001"},
+        "test_ecosystems.py": {"LIB-006", "RUN-001", "DATA-001", "DATA-004"},
+        "test_containerd.py": {"START-009"},
+        "test_kubelet.py": {"USER-002"},
+        "test_cuda.py": {"DATA-003"},
+    }
+    for file, rules in others.items():
+        text = (Path(__file__).parent / file).read_text()
         assert all(f'"{rule}"' in text for rule in rules)
-    assert here | below | harm | ecosystems == {rule.id for rule in RULES}
-    assert not here & (below | harm | ecosystems)
+    assert here.isdisjoint(set().union(*others.values()))
+    assert here.union(*others.values()) == {rule.id for rule in RULES}
 
 
 def simple(files: Files, **config: Any) -> Image:
@@ -295,29 +280,6 @@ def test_of_an_unknown_base_rights_are_no_warning() -> None:
     assert ids(found(made, least=Severity.INFO)) == ["SAFE-001"]
 
 
-@pytest.mark.runc
-@pytest.mark.parametrize("link", [True, False])
-def test_proc_is_a_link(tmp_path: Path, link: bool) -> None:
-    """The Docker Engine puts a folder over it; a runtime that is handed the image's files as they are does not."""
-    files: Files = {"/app/run": run(static()), "/proc": "/tmp" if link else Put(data=None)}
-    assert ids(found(image(files, **APP))) == (["START-009"] if link else [])
-    root = tmp_path / "rootfs"
-    for folder in ("app", "dev", "sys", "tmp", *(() if link else ("proc",))):
-        (root / folder).mkdir(parents=True)
-    if link:
-        (root / "proc").symlink_to("/tmp")
-    (root / "app/run").write_bytes(static())
-    (root / "app/run").chmod(0o755)
-    subprocess.run(["runc", "spec"], cwd=tmp_path, check=True)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["process"] |= {"terminal": False, "args": ["/app/run"]}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    name = f"runtimeimg-test-{uuid.uuid4().hex[:8]}"
-    ran = subprocess.run(["runc", "run", name], cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert (ran.returncode == 0) is not link
-    assert ("proc" in ran.stderr) is link
-
-
 def test_the_level_of_the_processor() -> None:
     v3 = {"/app/run": run(Object(static=True, isa=3).build())}
     assert ids(found(image(v3, **APP))) == ["LIB-004"]
@@ -347,13 +309,6 @@ def test_libraries_that_a_note_names(debian: Image, priority: str, severity: str
     assert "for sound" in said.message
     there = image({**app, f"{LIB}/libmine.so.1": run(library("libmine.so.1"))}, base=debian, Entrypoint=["/app/run"])
     assert found(there, base=debian, least=Severity.INFO) == []
-
-
-def test_a_requirement_of_the_builder_image() -> None:
-    builder = image({"/x": b""}, Env=["NVIDIA_REQUIRE_CUDA=cuda>=12.4"])
-    lost, kept = simple({}), simple({}, Env=["NVIDIA_REQUIRE_CUDA=cuda>=12.4"])
-    assert ids(found(lost, builder=builder)) == ["DATA-003"]
-    assert ids(found(kept, builder=builder)) == []
 
 
 @pytest.mark.engine

@@ -19,6 +19,7 @@ from runtimeimg.findings import Severity
 from runtimeimg.image import Image
 from runtimeimg.oci import Location
 from runtimeimg.stores import StoreOptions, open_one
+from tests.check.conftest import Start
 from tests.check.images import Files, Put, found, ids, image
 from tests.check.objects import library, program
 from tests.stores.made import write
@@ -42,7 +43,6 @@ RUN printf 'Types: deb\\nURIs: %s\\nSuites: trixie\\nComponents: main\\nSigned-B
 FROM scratch
 COPY --from=fetched /fetched/qemu-x86_64-static /fetched/same.so /fetched/next.so /
 """
-Run = Callable[..., tuple[int, str]]
 
 
 def opened(name: str) -> Image:
@@ -79,28 +79,12 @@ def others() -> Iterator[Callable[[str], bytes]]:
         yield read
 
 
-@pytest.fixture
-def start(engine: docker.APIClient) -> Iterator[Run]:
-    """Write an image into the Engine and run it; options of `docker run` come before its name, a command after it."""
-    del engine
-    name = f"runtimeimg-test-check/{uuid.uuid4().hex[:8]}:1"
-
-    def started(made: Image, *options: str, command: tuple[str, ...] = ()) -> tuple[int, str]:
-        write(f"docker-daemon:{name}", made)
-        words = ["docker", "run", "--rm", *options, name, *command]
-        ran = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
-        return ran.returncode, ran.stdout + ran.stderr
-
-    yield started
-    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
-
-
 def run(text: bytes, mode: int = 0o755) -> Put:
     return Put(data=text, mode=mode)
 
 
 def test_a_program_for_a_level_that_the_processor_has_not(
-    debian: Image, others: Callable[[str], bytes], start: Run, tmp_path: Path
+    debian: Image, others: Callable[[str], bytes], start: Start, tmp_path: Path
 ) -> None:
     """The processor is qemu's Nehalem, which is of the level v2; this machine may have any."""
     emulator = tmp_path / "qemu"
@@ -118,7 +102,7 @@ def test_a_program_for_a_level_that_the_processor_has_not(
     assert ids(found(saying_so, base=debian)) == []
 
 
-def test_a_libc_of_another_release_over_the_bases(debian: Image, others: Callable[[str], bytes], start: Run) -> None:
+def test_a_libc_of_another_release_over_the_bases(debian: Image, others: Callable[[str], bytes], start: Start) -> None:
     base = View(debian, Reader(cache=None, account=Account()))
     loader = base.file("/lib64/ld-linux-x86-64.so.2")
     assert loader is not None
@@ -136,7 +120,7 @@ def test_a_libc_of_another_release_over_the_bases(debian: Image, others: Callabl
 
 
 @pytest.mark.usefixtures("samples")
-def test_a_native_module_for_another_node(start: Run) -> None:
+def test_a_native_module_for_another_node(start: Start) -> None:
     base = bare(NODE)
     script = b'console.log(typeof require("m"))'
     for version, expected in ((115, ["RUN-002"]), (108, [])):
@@ -172,7 +156,7 @@ def ruby() -> Image:
     return bare(name)
 
 
-def test_gems_for_another_ruby(ruby: Image, start: Run) -> None:
+def test_gems_for_another_ruby(ruby: Image, start: Start) -> None:
     """Of two releases of Debian: 3.0.0 is bullseye's next, 3.1.0 this one's."""
     for version, expected in (("3.0.0", ["RUN-002"]), ("3.1.0", [])):
         folder = f"/usr/local/bundle/ruby/{version}"
@@ -190,7 +174,7 @@ def test_gems_for_another_ruby(ruby: Image, start: Run) -> None:
         assert ("cannot load such file -- mine (LoadError)" in said) is bool(expected)
 
 
-def test_ruby_without_its_own_files(ruby: Image, start: Run) -> None:
+def test_ruby_without_its_own_files(ruby: Image, start: Start) -> None:
     """The program and its libraries over a bare base: it starts, and ends at the first file that is required."""
     with Reader(cache=None, account=Account()) as reader:
         view = View(ruby, reader)
@@ -216,7 +200,7 @@ bind(SOCKET, sockaddr_in($ENV{PORT}, INADDR_ANY)) or do { print "no: $!\\n"; exi
 """
 
 
-def test_a_low_port_where_the_kernel_keeps_it_for_root(debian: Image, start: Run) -> None:
+def test_a_low_port_where_the_kernel_keeps_it_for_root(debian: Image, start: Start) -> None:
     """Docker lets everybody listen there; this is how Kubernetes and plain runtimes start a container."""
     kernel = ("--sysctl", "net.ipv4.ip_unprivileged_port_start=1024")
     for port, expected in ((80, ["USER-004"]), (8080, [])):
@@ -238,7 +222,7 @@ def cat(debian: Image) -> bytes:
         return view.read(file, 1 << 20)
 
 
-def test_a_setuid_program_gives_its_owners_rights(debian: Image, start: Run, cat: bytes) -> None:
+def test_a_setuid_program_gives_its_owners_rights(debian: Image, start: Start, cat: bytes) -> None:
     for mode, expected in ((0o4755, ["SAFE-001"]), (0o755, [])):
         made = image({"/app/cat": run(cat, mode)}, base=debian, Entrypoint=["/app/cat", "/etc/shadow"], User="1000")
         assert ids(found(made, base=debian)) == expected
@@ -247,7 +231,7 @@ def test_a_setuid_program_gives_its_owners_rights(debian: Image, start: Run, cat
         assert (code == 0) is bool(expected)
 
 
-def test_a_file_that_is_open_to_all_is_changed_by_another_user(debian: Image, start: Run) -> None:
+def test_a_file_that_is_open_to_all_is_changed_by_another_user(debian: Image, start: Start) -> None:
     for mode, expected in ((0o777, ["SAFE-002"]), (0o755, [])):
         made = image(
             {"/app/run": run(b"#!/bin/sh\necho mine\n", mode)}, base=debian, Entrypoint=["/app/run"], User="1000"
@@ -275,7 +259,7 @@ NONE: Files = {
 
 
 @pytest.mark.registry
-def test_whoever_pulls_an_image_has_its_secrets(debian: Image, registry: str, start: Run) -> None:
+def test_whoever_pulls_an_image_has_its_secrets(debian: Image, registry: str, start: Start) -> None:
     """The image goes through a registry, and what was in the files is read from what came back."""
     for files, expected in ((SECRETS, ["SAFE-003"] * len(SECRETS)), (NONE, [])):
         made = image(files, base=debian, Entrypoint=["/bin/cat", *files])

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from runtimeimg.oci import Location, Platform
 from runtimeimg.selection.matrix import matrix
 from runtimeimg.selection.platforms import Engine
 from runtimeimg.stores import StoreOptions, open_index
+from tests.containerd import Ctr, containerd
 from tests.indexes.command import done
 from tests.indexes.conftest import image
 from tests.stores import made
@@ -175,38 +175,14 @@ def test_docker_pulls_what_the_matrix_says(examples: list[Example]) -> None:
 
 
 @pytest.fixture(scope="module")
-def ctr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Start a containerd of these tests' own and return its command line."""
-    folder = tmp_path_factory.mktemp("containerd")
-    socket = folder / "sock"
-    (folder / "config.toml").write_text(
-        f"""version = 2
-root = "{folder / "root"}"
-state = "{folder / "state"}"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
-[grpc]
-address = "{socket}"
-"""
-    )
-    with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen(["containerd", "--config", folder / "config.toml"], stdout=log, stderr=log)
-    try:
-        end = time.monotonic() + SECONDS
-        while call("ctr", "-a", socket, "version").returncode:
-            assert daemon.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield lambda *argv: call("ctr", "-a", socket, *argv)
-    finally:
-        daemon.terminate()
-        daemon.wait(SECONDS)
+def ctr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ctr]:
+    with containerd(tmp_path_factory.mktemp("containerd")) as started:
+        yield started
 
 
 @pytest.mark.ctr
 @pytest.mark.mounts
-def test_containerd_unpacks_what_the_matrix_says(
-    examples: list[Example], ctr: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_containerd_unpacks_what_the_matrix_says(examples: list[Example], ctr: Ctr, tmp_path: Path) -> None:
     """All of an index is fetched, and the image for a platform unpacked: `ctr images pull` knows no fallbacks."""
     folder = tmp_path / "mounted"
     folder.mkdir()
