@@ -20,6 +20,7 @@ from runtimeimg.oci import Digest, ImageConfig, Location, Platform, Reference
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores import StoreOptions, Written, open_destination, open_once, open_one
 from runtimeimg.stores.copying import packed
+from runtimeimg.stores.growing import TakesEarly
 from runtimeimg.stores.missing import named
 
 FILE_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
@@ -82,7 +83,8 @@ def build_all(
     """Build all parts, stamp the images and write them to every destination, tags last.
 
     Nothing is written before all images are built and `look` was called with each, and nothing is built before every
-    destination was asked whether it can be written. Several images give an index, and with `indexed` one does, too. How
+    destination was asked whether it can be written. Layers may be on their way to the first registry meanwhile; they
+    are called off where that comes to nothing. Several images give an index, and with `indexed` one does, too. How
     things are stored and what they are called is as the first part says.
     """
     for part in parts:
@@ -92,6 +94,9 @@ def build_all(
     for target in targets:
         target.check()
     with ExitStack() as stack:
+        remote = next((target for target in targets if isinstance(target, TakesEarly)), None)
+        early = stack.enter_context(remote.early()) if remote is not None else None
+        parts = [replace(part, request=replace(part.request, early=early)) for part in parts]
         made = [(part, image) for part in parts for image in images_of(part, stack, graph_format)]
         for part, image in made:
             look(part, image)

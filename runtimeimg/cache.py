@@ -95,6 +95,10 @@ class Cache:
         """Tell whether a file is there, whole or not."""
         return self._place(kind, key).exists()
 
+    def holds(self, kind: str) -> bool:
+        """Tell whether there is anything of a kind."""
+        return next((self._base / kind).glob("??/*"), None) is not None
+
     def put(self, kind: str, key: str, data: bytes) -> None:
         """Keep `data` together with its checksum."""
         with contextlib.suppress(OSError), self._temporary() as path:

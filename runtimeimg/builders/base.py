@@ -12,6 +12,7 @@ from runtimeimg.image import Image
 from runtimeimg.oci import Platform
 from runtimeimg.plan import BuildPlan
 from runtimeimg.stores.base import StoreOptions
+from runtimeimg.stores.growing import Early
 
 
 def _unplaced(origin: str) -> str:
@@ -26,7 +27,8 @@ class BuildRequest:
     `file:line:column: path` for messages. `pull` is `missing`, `always` or `never`. `build_args` are for proxies.
     `cache_dir` is where a builder may keep what saves the next build work; None keeps nothing. `epoch` is
     SOURCE_DATE_EPOCH in seconds. `options` are a builder's own settings by name (native: compression, level,
-    layers). `looked_at` tells that somebody will look into the image's layers.
+    layers). `looked_at` tells that somebody will look into the image's layers. `early` takes new layers while they are
+    made.
     """
 
     plan: BuildPlan
@@ -42,6 +44,7 @@ class BuildRequest:
     epoch: int | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     looked_at: bool = False
+    early: Early | None = None
 
     @property
     def engine_platform(self) -> Platform | None:

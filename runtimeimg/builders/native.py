@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from runtimeimg.builders.base import BuildRequest
 from runtimeimg.builders.shell import require_shell
 from runtimeimg.cache import Cache, work_folder
-from runtimeimg.compose import results
+from runtimeimg.compose import kept, results
 from runtimeimg.compose.blobs import downloaded
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
 from runtimeimg.compose.grouping import MODES, Mode
@@ -26,6 +27,7 @@ from runtimeimg.image.values import stored_size
 from runtimeimg.oci import ImageConfig, Location, Platform
 from runtimeimg.stamp import configure
 from runtimeimg.stores import open_one
+from runtimeimg.stores.growing import Making
 from runtimeimg.stores.missing import named
 
 SHARE = "share-index"
@@ -69,6 +71,7 @@ def _composed(request: BuildRequest, cache: Cache | None, stack: contextlib.Exit
         except OSError as error:
             if cache is not None and error.errno in FULL:
                 request.stores.progress.line(f"cache '{cache.root}' is not used: no space left")
+                _forget(request)
                 return None
             raise system_error(error, None if error.filename else f"'{folder}' cannot be written") from error
         stack.push(own.pop_all())
@@ -104,12 +107,28 @@ def _layers(
         key = results.key_of(inputs, settings) if cache else None
         composed = results.restore(cache, key, folder, len(lines(inputs.plan)) - 1) if cache and key else None
         if composed is None:
-            composed = compose(inputs, settings, reader, folder)
+            composed = compose(inputs, settings, reader, folder, _begin(request, cache))
             if cache and key:
                 results.keep(cache, key, composed)
         else:
             request.stores.account.add(cache_hits=1)
     return composed, inputs
+
+
+def _begin(request: BuildRequest, cache: Cache | None) -> Callable[[Path], Making] | None:
+    """Return what sends new layers while they are made.
+
+    A machine that kept the layers that it made would know one that it had made before.
+    """
+    if request.early is None:
+        return None
+    return partial(request.early.begin, new=cache is not None and cache.holds(kept.KIND))
+
+
+def _forget(request: BuildRequest) -> None:
+    """Let go of layers that are made once more."""
+    if request.early is not None:
+        request.early.forget()
 
 
 def shares_index(request: BuildRequest) -> bool:
@@ -135,6 +154,9 @@ def _composed_by_indexes(
         found = _layers(request, by_index, cache, folder)
     except MistrustedError as error:
         request.stores.progress.line(f"note: {error.message}; all of it is read")
+        _forget(request)
+        folder = folder / "again"
+        folder.mkdir()
         found = _layers(request, opened, cache, folder)
     for name, location in sources.items():
         shared.share(opened[name], location, cache, request.stores)

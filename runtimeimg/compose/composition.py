@@ -3,9 +3,8 @@
 1. The tables of contents of all layers, the base's and those of the images that copies read, come out of the cache
    or are made by reading the layers; contents that a copy names literally are taken along in that pass.
 2. The copies are done to the base's tree, in memory.
-3. Contents that the first pass did not bring (the cache spared it, or a symlink led elsewhere) are fetched, those of
-   layers that are not kept from before.
-4. The touched part of the tree is divided into layers (grouping.py); those that are not kept from before are written.
+3. The touched part of the tree is divided into layers (grouping.py); those that are not kept from before are written.
+4. Contents that the first pass did not bring (the cache spared it, or a symlink led elsewhere) are fetched meanwhile.
 
 The base's table is needed because a destination may lie behind a symlink of the base (`/lib -> usr/lib`), be a folder
 or not, and have owners of its own, none of which can be told without it; a layer that leaves folders out, or makes
@@ -48,6 +47,7 @@ from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE
 from runtimeimg.image.toc import TocBuilder
 from runtimeimg.plan import BuildPlan
+from runtimeimg.stores.growing import Making
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +101,13 @@ class _Draft:
         return next(iter(self.items()), None) is None
 
 
-def compose(inputs: Inputs, settings: Settings, reader: Reader, folder: Path) -> tuple[Composed, ...]:
+def compose(
+    inputs: Inputs, settings: Settings, reader: Reader, folder: Path, begin: Callable[[Path], Making] | None = None
+) -> tuple[Composed, ...]:
     """Return the layers that the plan's copies make, as files in `folder`; none when they change nothing.
 
-    Layers that were made before of the same entries out of the same layers are taken from the reader's cache.
+    Layers that were made before of the same entries out of the same layers are taken from the reader's cache. What
+    `begin` returns for the file of one that is not is told of it as it grows.
     """
     work = _Composition(inputs, settings, reader)
     work.load()
@@ -112,16 +115,16 @@ def compose(inputs: Inputs, settings: Settings, reader: Reader, folder: Path) ->
     paths = [folder / f"layer-{number}" for number in range(len(drafts))]
     keys = [work.key(draft) if reader.cache is not None else None for draft in drafts]
     layers = [kept.find(reader.cache, key, path) for key, path in zip(keys, paths, strict=True)]
-    work.fetch(draft for draft, layer in zip(drafts, layers, strict=True) if layer is None)
     composed = []
-    for draft, key, path, known in zip(drafts, keys, paths, layers, strict=True):
-        layer = known
-        if layer is None:
-            layer = emit.write(draft.items(), path, settings.compression, work.contents)
-            kept.keep(reader.cache, key, layer)
-        if settings.tables and reader.cache is not None:
-            _keep_table(reader.cache, layer, draft.items())
-        composed.append(Composed(layer=layer, steps=draft.steps))
+    with work.fetching(draft for draft, layer in zip(drafts, layers, strict=True) if layer is None):
+        for draft, key, path, known in zip(drafts, keys, paths, layers, strict=True):
+            layer = known
+            if layer is None:
+                layer = emit.write(draft.items(), path, settings.compression, work.contents, begin)
+                kept.keep(reader.cache, key, layer)
+            if settings.tables and reader.cache is not None:
+                _keep_table(reader.cache, layer, draft.items())
+            composed.append(Composed(layer=layer, steps=draft.steps))
     return tuple(composed)
 
 
@@ -169,8 +172,8 @@ class _Composition:
         """Return the entries of the layers to be written."""
         return covering(self._wanted, self._attempt)
 
-    def fetch(self, drafts: Iterable[_Draft]) -> None:
-        """Read the contents that are not there yet."""
+    def fetching(self, drafts: Iterable[_Draft]) -> contextlib.AbstractContextManager[None]:
+        """Read the contents that are not there yet, in the order in which they are wanted, beside the context."""
         layers: dict[str, LayerRef] = {}
         wanted: dict[str, array[int]] = {}
         for draft in drafts:
@@ -182,7 +185,7 @@ class _Composition:
                 if refs:
                     ref = layers.setdefault(refs[place.layer].key, refs[place.layer])
                     wanted.setdefault(ref.key, array("I")).append(place.entry)
-        self._reader.fetch(wanted, layers)
+        return self._reader.fetching(wanted, layers)
 
     def key(self, draft: _Draft) -> str | None:
         """Return what a layer is kept under: its entries, and where their contents are; None for folders' files.

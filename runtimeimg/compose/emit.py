@@ -6,9 +6,10 @@ first name with the contents, the others as links to it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, Self
 
 from runtimeimg.compose.grouping import Grouping
 from runtimeimg.compose.nodes import Inode, Name, owned
@@ -17,6 +18,8 @@ from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
 from runtimeimg.image.reserving import reserving
 from runtimeimg.image.tarwrite import END, header, padding
+from runtimeimg.oci import Descriptor
+from runtimeimg.stores.growing import Making
 
 
 class Item(NamedTuple):
@@ -61,9 +64,12 @@ def write(
     path: Path,
     compression: Compression,
     contents: Callable[[Inode], Iterator[bytes | memoryview]],
+    begin: Callable[[Path], Making] | None = None,
 ) -> FileLayer:
-    """Write a layer of `entries` to the file `path`."""
-    with reserving(path) as out, BlobWriter(out, compression) as writer:
+    """Write a layer of `entries` to the file `path`; what `begin` returns is told of the blob as it grows."""
+    with reserving(path) as file, contextlib.ExitStack() as stack:
+        out = stack.enter_context(_Told(file, begin(path))) if begin is not None else file
+        writer = stack.enter_context(BlobWriter(out, compression))
         for entry, inode in entries:
             writer.write(header(entry))
             if entry.kind == FILE and entry.size:
@@ -72,7 +78,38 @@ def write(
                 writer.write(padding(entry.size))
         writer.write(END)
         packed = writer.finish()
+        if isinstance(out, _Told):
+            out.finished(packed.descriptor)
     return FileLayer(descriptor=packed.descriptor, diff_id=packed.diff_id, path=path)
+
+
+class _Told:
+    """A file that is written, and somebody who is told its size; a context that tells when nothing comes of it."""
+
+    def __init__(self, file: IO[bytes], making: Making) -> None:
+        self._file = file
+        self._making = making
+        self._size = 0
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._finished:
+            self._making.dropped()
+
+    def write(self, data: bytes | bytearray, /) -> int:
+        """Write `data` to where others read it."""
+        self._size += self._file.write(data)
+        self._file.flush()
+        self._making.grown(self._size)
+        return len(data)
+
+    def finished(self, descriptor: Descriptor) -> None:
+        """Tell what the blob came to."""
+        self._finished = True
+        self._making.finished(descriptor)
 
 
 def _walk(root: Name, grouping: Grouping, number: int) -> Iterator[tuple[bytes, Name, bytes | None]]:

@@ -16,6 +16,7 @@ from runtimeimg.oci.mediatypes import is_layer
 RELEASE = (3, __version__)
 """What changes with each release: nothing is taken from the cache that another one made."""
 
+KIND = "part"
 
 ODD = (KeyError, TypeError, ValueError, AttributeError, RecursionError, InvalidDocumentError)
 """What comes of reading something that is not of our making."""
@@ -39,7 +40,7 @@ def take_out(cache: Cache, record: dict[str, Any], path: Path) -> FileLayer | No
 
 def find(cache: Cache | None, key: str | None, path: Path) -> FileLayer | None:
     """Return the layer kept under `key` as the file `path`, None when there is none."""
-    data = cache.get("part", key) if cache is not None and key is not None else None
+    data = cache.get(KIND, key) if cache is not None and key is not None else None
     if cache is None or data is None:
         return None
     try:
@@ -51,4 +52,4 @@ def find(cache: Cache | None, key: str | None, path: Path) -> FileLayer | None:
 def keep(cache: Cache | None, key: str | None, layer: FileLayer) -> None:
     """Keep a layer under `key`, where there are both a cache and a key."""
     if cache is not None and key is not None:
-        cache.put("part", key, json.dumps(take_in(cache, layer)).encode())
+        cache.put(KIND, key, json.dumps(take_in(cache, layer)).encode())

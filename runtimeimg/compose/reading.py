@@ -13,8 +13,6 @@ blob's digest for the same reason: nobody can put a wrong table in the place of 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +27,10 @@ from runtimeimg.cache import Cache
 from runtimeimg.compose import parted, sparse
 from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.layers import LayerRef
-from runtimeimg.compose.spool import Spool, Taken
+from runtimeimg.compose.setaside import PRUNE, SetAside
+from runtimeimg.compose.spool import Spool
 from runtimeimg.compose.wanted import Wanted
-from runtimeimg.errors import IntegrityError, InvalidDocumentError, RemoteError, RuntimeimgError, TransientError
+from runtimeimg.errors import IntegrityError, InvalidDocumentError, RemoteError, TransientError
 from runtimeimg.image.ahead import Counted, ahead
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
@@ -41,7 +40,6 @@ from runtimeimg.image.tables import Parts, read_table
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
-_CHUNK = 1 << 20
 _DEPTH = 3
 
 
@@ -77,20 +75,13 @@ class Reader:
     folder: Path | None = None
     tocs: dict[str, Toc] = field(default_factory=dict)
     _parts: dict[str, Parts] = field(default_factory=dict)
-    _contents: dict[str, list[Taken]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _window: bytes = b""
-    _window_of: int = -1
-    _window_at: int = 0
+    _aside: SetAside = field(default_factory=SetAside)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for several in self._contents.values():
-            for taken in several:
-                os.close(taken.file)
-        self._contents.clear()
+        self._aside.close()
 
     def load(self, layers: Iterable[LayerRef], keep: Mapping[str, Keep]) -> None:
         """Make the tables of all `layers` known: out of the cache, else by reading the layer.
@@ -102,63 +93,63 @@ class Reader:
             if ref.key not in self.tocs and not self._from_cache(ref):
                 missing.setdefault(ref.key, ref)
         self._each(
-            list(missing.values()),
+            sorted(missing.values(), key=lambda ref: -ref.layer.descriptor.size),
             lambda ref, pieces: self._read_whole(ref, keep.get(ref.key), pieces),
             lambda ref, _: self._read_table(ref),
         )
 
     def fetch(self, wanted: Mapping[str, Iterable[int]], layers: Mapping[str, LayerRef]) -> None:
         """Read contents by layer key and index in its table, those that were not taken along before."""
-        missing = {key: flags for key, indexes in wanted.items() if any(flags := self._missing(key, indexes))}
-        self._each(
-            [layers[key] for key in missing],
-            lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
-            lambda ref, blobs: (
-                self._read_spans(ref, missing[ref.key], blobs) or self._read_parts(ref, missing[ref.key], blobs)
-            ),
-        )
+        self._fetch(self._missing(wanted), layers)
 
-    def _missing(self, key: str, indexes: Iterable[int]) -> bytearray:
-        """Return for each entry of a layer whether it is among `indexes` and was not taken along yet."""
-        several = self._contents.get(key, ())
-        flags = bytearray(self.tocs[key].count)
-        for index in indexes:
-            flags[index] = not any(index in taken for taken in several)
-        return flags
+    @contextlib.contextmanager
+    def fetching(self, wanted: Mapping[str, Iterable[int]], layers: Mapping[str, LayerRef]) -> Iterator[None]:
+        """Do as `fetch`, layer by layer in the order given, beside what is done in the context.
+
+        Contents that are asked for there are waited for; the context ends when all are read.
+        """
+        missing = self._missing(wanted)
+        if not missing:
+            yield
+            return
+        self._aside.expect(missing)
+        with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
+            done = pool.submit(self._fetch, missing, layers)
+            try:
+                yield
+            except BaseException:
+                self._aside.stop()
+                raise
+            done.result()
+
+    def _fetch(self, missing: Mapping[str, bytearray], layers: Mapping[str, LayerRef]) -> None:
+        failure: BaseException | None = None
+        try:
+            self._each(
+                [layers[key] for key in missing],
+                lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
+                lambda ref, blobs: (
+                    self._read_spans(ref, missing[ref.key], blobs) or self._read_parts(ref, missing[ref.key], blobs)
+                ),
+            )
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._aside.over(missing, failure)
+
+    def _missing(self, wanted: Mapping[str, Iterable[int]]) -> dict[str, bytearray]:
+        """Return by layer key which entries are to be read, for the layers that have any."""
+        flags = {key: self._aside.missing(key, indexes, self.tocs[key].count) for key, indexes in wanted.items()}
+        return {key: found for key, found in flags.items() if any(found)}
 
     def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
-        """Yield the contents, `size` bytes, of an entry that was fetched; to be called from one thread only.
-
-        Files are wanted in about the order that they were taken in, so many come out of one read of the disk.
-        """
-        file, offset, there = self._place(key, index)
-        if there != size:
-            raise InvalidDocumentError(f"layer {key}: it is not what its table of contents says", hint=_PRUNE)
-        while size:
-            start = offset - self._window_at
-            if file != self._window_of or not 0 <= start < len(self._window):
-                self._window_of, self._window_at, start = file, offset, 0
-                self._window = os.pread(file, _CHUNK, offset)
-                if not self._window:
-                    raise RuntimeimgError("the temporary file of the build was cut short")
-            data = memoryview(self._window)[start : start + size]
-            offset, size = offset + len(data), size - len(data)
-            yield data
+        """Yield the contents, `size` bytes, of an entry that was fetched; to be called from one thread only."""
+        return self._aside.pieces(key, index, size)
 
     def part(self, key: str, index: int, offset: int, size: int) -> bytes:
         """Return bytes of an entry that was fetched, as many as there are from an offset; from any thread."""
-        file, start, there = self._place(key, index)
-        if offset < 0 or offset >= there:
-            return b""
-        return os.pread(file, min(size, there - offset), start + offset)
-
-    def _place(self, key: str, index: int) -> tuple[int, int, int]:
-        """Return the file that has the contents of an entry, where in it, and how many bytes they are."""
-        for taken in self._contents[key]:
-            place = taken.place(index)
-            if place is not None:
-                return taken.file, *place
-        raise KeyError(f"entry {index} of {key} was not fetched")
+        return self._aside.part(key, index, offset, size)
 
     def _from_cache(self, ref: LayerRef) -> bool:
         data = self.cache.get("toc", ref.encoded) if self.cache else None
@@ -181,13 +172,12 @@ class Reader:
         blobs = Blobs(self.cache, self.folder, self.account)
 
         def one(ref: LayerRef) -> None:
+            self._aside.go_on()
             if not sparsely(ref, blobs):
                 if ref.trusting and ref.key in self.tocs:
                     raise MistrustedError(f"{ref.name}: the index beside its image does not lead through it")
                 blobs.read(ref, partial(read, ref))
 
-        if len(refs) > 1:
-            refs = sorted(refs, key=lambda ref: -ref.layer.descriptor.size)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for done in [pool.submit(one, ref) for ref in refs]:
                 try:
@@ -204,15 +194,14 @@ class Reader:
         open_range = blobs.open_range(ref, sum(sparse.length(spans, held) for held, _ in wanted))
         if open_range is None:
             return False
-        with Spool(self.folder) as spool:
-            try:
+        try:
+            with Spool(self.folder) as spool, self._aside.growing(ref.key, spool):
                 for held, run in wanted:
                     sparse.read_run(spans, held, run, open_range, ref.name, spool.take)
                     self.account.add(unpacked_bytes=sparse.length(spans, held))
-            except _UNREADABLE:
-                sparse.drop(self.cache, ref)
-                return False
-            self._adopt(ref.key, spool)
+        except _UNREADABLE:
+            sparse.drop(self.cache, ref)
+            return False
         return True
 
     def _read_table(self, ref: LayerRef) -> bool:
@@ -250,14 +239,16 @@ class Reader:
         open_range = blobs.open_range(ref, size)
         if open_range is None:
             return False
-        with Spool(self.folder) as spool:
-            try:
-                with parted.PartReader(wanted, open_range, ref.name, spool) as reader:
-                    for index in indexes:
-                        spool.take(index, chain.from_iterable(map(reader.read, parts.of[index])))
-            except _UNREADABLE:
-                return False
-            self._adopt(ref.key, spool)
+        try:
+            with (
+                Spool(self.folder) as spool,
+                self._aside.growing(ref.key, spool),
+                parted.PartReader(wanted, open_range, ref.name, spool) as reader,
+            ):
+                for index in indexes:
+                    spool.take(index, chain.from_iterable(map(reader.read, parts.of[index])))
+        except _UNREADABLE:
+            return False
         self.account.add(unpacked_bytes=size)
         return True
 
@@ -280,7 +271,7 @@ class Reader:
                     spool.take(builder.count - 1, archive.content())
                 elif entry.kind == SYMLINK:
                     linked = keep.follow(path, entry.target) or linked
-            self._adopt(ref.key, spool)
+            self._aside.add(ref.key, spool)
         self.account.add(unpacked_bytes=made.raw_bytes)
         toc = self.tocs[ref.key] = builder.finish()
         if self.cache:
@@ -312,13 +303,9 @@ class Reader:
             self.account.add(unpacked_bytes=made.raw_bytes)
             raw.finish()
             if left:
-                raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=_PRUNE)
-            self._adopt(ref.key, spool)
+                raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=PRUNE)
+            self._aside.add(ref.key, spool)
         return False
-
-    def _adopt(self, key: str, spool: Spool) -> None:
-        with self._lock:
-            self._contents.setdefault(key, []).append(spool.keep())
 
 
 def _flagged(flags: bytearray) -> list[int]:
@@ -328,7 +315,6 @@ def _flagged(flags: bytearray) -> list[int]:
 
 _UNREADABLE = (IntegrityError, InvalidDocumentError, RemoteError, TransientError)
 """What goes wrong with parts of a layer, which is then read whole."""
-_PRUNE = "empty the cache with 'runtimeimg cache prune' and try again"
 
 
 @contextlib.contextmanager

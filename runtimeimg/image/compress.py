@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Self
+from typing import Protocol, Self
 
 from runtimeimg.errors import UsageError
 from runtimeimg.image.zstd import zstd
@@ -58,10 +58,17 @@ class Packed:
     tar_size: int
 
 
+class Sink(Protocol):
+    """What a blob is written to."""
+
+    def write(self, data: bytes | bytearray, /) -> int:
+        """Write all of `data`."""
+
+
 class BlobWriter:
     """Writes a tar stream to `out` as a layer blob; a context manager, `finish` returns what it came to."""
 
-    def __init__(self, out: IO[bytes], compression: Compression) -> None:
+    def __init__(self, out: Sink, compression: Compression) -> None:
         self._out = out
         self._compression = compression
         self._block = ZSTD_BLOCK if compression.name == "zstd" else GZIP_BLOCK

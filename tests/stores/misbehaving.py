@@ -199,6 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do(self) -> None:
         self._unread = int(self.headers.get("Content-Length") or 0)
+        self._chunked = _Chunked(self) if self.headers.get("Transfer-Encoding") == "chunked" else None
         seen = Seen(method=self.command, path=self.path, headers=dict(self.headers))
         if self.path.startswith("/token"):
             self._token(seen)
@@ -211,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(action, Status):
             self._answer(action.code, action.headers, action.body)
         elif isinstance(action, BreakUpload):
-            self.rfile.read(min(action.after, self._unread))
+            self._read(action.after)
             self._reset()
         else:
             self._forward(action)
@@ -226,8 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Host"] = self.faulty.address
         connection = http.client.HTTPConnection(self.faulty.upstream, timeout=30, blocksize=1 << 20)
         try:
-            body = _Limited(self) if self._unread else None
-            connection.request(self.command, path, body=body, headers=headers)
+            body = self._chunked or (_Limited(self) if self._unread else None)
+            connection.request(self.command, path, body=body, headers=headers, encode_chunked=self._chunked is not None)
             with connection.getresponse() as response:
                 if action == Break(after=0):
                     self._reset()
@@ -274,14 +275,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         # What is left of the request is read, so that the answer is not lost to a reset.
-        while self._unread and (data := self.rfile.read(min(CHUNK, self._unread))):
-            self._unread -= len(data)
+        while self._read(CHUNK):
+            pass
         self.send_response_only(status)
         for key, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _read(self, count: int) -> bytes:
+        """Return up to `count` bytes of the request's body."""
+        if self._chunked is not None:
+            data = b""
+            while len(data) < count and (more := self._chunked.read(count - len(data))):
+                data += more
+            return data
+        data = self.rfile.read(min(count, self._unread))
+        self._unread -= len(data)
+        return data
 
     def _finish(self) -> None:
         self.wfile.flush()
@@ -361,6 +373,34 @@ class _Limited:
         self._handler._unread -= len(data)
         if not data and self._handler._unread:
             raise ConnectionAbortedError
+        return data
+
+
+class _Chunked:
+    """The body of a request that came without a length."""
+
+    def __init__(self, handler: _Handler) -> None:
+        self._handler = handler
+        self._left = 0
+        self._ended = False
+
+    def read(self, count: int) -> bytes:
+        if not self._left and not self._ended:
+            line = self._handler.rfile.readline()
+            if not line:
+                raise ConnectionAbortedError
+            self._left = int(line, 16)
+            if not self._left:
+                self._ended = True
+                self._handler.rfile.readline()
+        if self._ended:
+            return b""
+        data = self._handler.rfile.read(min(count, self._left))
+        if not data:
+            raise ConnectionAbortedError
+        self._left -= len(data)
+        if not self._left:
+            self._handler.rfile.readline()
         return data
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from runtimeimg.errors import RuntimeimgError, UsageError
 from runtimeimg.image import Image, ImageIndex, Origin
@@ -13,11 +14,13 @@ from runtimeimg.oci import Descriptor, Reference
 from runtimeimg.remains import held
 from runtimeimg.stores.base import StoreOptions, Written, unasked
 from runtimeimg.stores.contents import Blob, contents
+from runtimeimg.stores.growing import Early
 from runtimeimg.stores.opening import BytesBlob
 from runtimeimg.stores.parallel import for_each
 from runtimeimg.stores.registry.answers import drain
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import Request, client_for
+from runtimeimg.stores.registry.early import EarlyUploads
 from runtimeimg.stores.registry.failures import Timing
 from runtimeimg.stores.registry.places import push_place
 from runtimeimg.stores.registry.upload import Upload, confirm
@@ -32,6 +35,7 @@ class RegistryDestination:
         self._repository = place.repository
         self._client = client_for(place, options, timing or Timing())
         self._access = Access.push(place.repository)
+        self._early: EarlyUploads | None = None
         self.name = f"docker://{self._reference}"
 
     def check(self) -> None:
@@ -50,6 +54,16 @@ class RegistryDestination:
             session = self._client.location(response, self._client.absolute(request.url))
             cancel = replace(request, method="DELETE", url=session, ok=(200, 202, 204, 404, 405), headers={})
             drain(self._client.attempt(cancel))
+
+    @contextlib.contextmanager
+    def early(self) -> Iterator[Early]:
+        """Take blobs while they are made; those that are not written before the context ends are called off."""
+        self._early = EarlyUploads(self._client, self._repository)
+        try:
+            yield self._early
+        finally:
+            self._early.close()
+            self._early = None
 
     def write(self, image: Image | ImageIndex, confirm: Callable[[], None] = unasked) -> Written:
         """Write what is missing, then the manifests by digest, and when all that is confirmed, the tag."""
@@ -76,11 +90,16 @@ class RegistryDestination:
         options.progress.start(
             key, f"push {self._client.registry}/{self._repository} {descriptor.digest.short}", descriptor.size
         )
+        upload = Upload(client=self._client, repository=self._repository, blob=blob, stop=stop, key=key)
+        early = self._early.take(descriptor.digest) if self._early is not None else None
+        sent = early.wait(stop, partial(options.progress.advance, key)) if early is not None else None
+        if sent is not None and upload.finish(sent):
+            options.progress.done(key)
+            return
         if self._has_blob(descriptor):
             options.account.add(existing_blobs=1)
             options.progress.done(key, "exists")
             return
-        upload = Upload(client=self._client, repository=self._repository, blob=blob, stop=stop, key=key)
         if upload.mount(self._mountable(blob)):
             options.account.add(mounted_bytes=descriptor.size)
             options.progress.done(key, "mounted")

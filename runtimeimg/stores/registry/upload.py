@@ -72,6 +72,16 @@ class Upload:
         confirm(response, digest, f"blob {digest}", self._client.registry)
         return True
 
+    def finish(self, session: Address) -> bool:
+        """End an upload by which all bytes were sent before; tell whether the registry took them for the blob."""
+        try:
+            self._finish(session, 0, b"")
+        except (RuntimeimgError, _TooLarge):
+            self._restart_progress()
+            return False
+        self._client.options.account.add(uploaded_bytes=self._blob.descriptor.size)
+        return True
+
     def run(self) -> None:
         """Send the blob, anew as a whole when that fails on the way, in chunks when it is not taken whole."""
         budget = self._client.budget()
