@@ -80,11 +80,6 @@ class Difference:
     moves: tuple[Move, ...]
     transfers: tuple[Transfer, ...]
 
-    @property
-    def readdressed(self) -> tuple[str, ...]:
-        """The automatons that do not behave as before."""
-        return tuple(item.id for item in self.automatons if item.address is not None)
-
 
 def difference(before: Graph, after: Graph) -> Difference:
     """Return what differs from one graph to another."""
