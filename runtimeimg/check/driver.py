@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 from runtimeimg.check import rules
@@ -39,9 +40,11 @@ def requirements(facts: Facts) -> Findings:
 
 
 def _needs_the_driver(facts: Facts) -> bool:
-    """Say whether a program or library that is none of the base's names a library of CUDA or the driver."""
+    """Say whether a program or library that is none of the base's is, or names, a library of CUDA or the driver."""
     view = facts.view
     new = [file for file in view.walk() if file.is_file and file.size >= len(_ELF) and facts.is_new(file)]
+    if any(_LIBRARIES.match(posixpath.basename(file.path).encode()) for file in new):
+        return True  # the libraries themselves are there, and may be gigabytes
     objects = sorted((file for file in new if file.mode & 0o111 or ".so" in file.path), key=lambda file: file.size)
     view.fetch(objects)
     return any(_names(view, file) for file in objects)
