@@ -106,11 +106,13 @@ class Tool:
 class Native(Tool):
     """runtimeimg's own builder."""
 
+    options: Sequence[str] = ()
+
     def commands(self, scene: Scene, target: str) -> Sequence[Sequence[str]]:
         """Build and push in one."""
         # The others do not look at what they made either.
         command = [sys.executable, "-m", "runtimeimg", "build", str(self.spec(scene)), "--check", "off"]
-        command += ["--builder", "native", "-t", target, "--push"]
+        command += ["--builder", "native", "-t", target, "--push", *self.options]
         return [[*command, "--progress", "quiet", "--metadata-file", str(self.folder / "metadata.json")]]
 
     def environment(self) -> dict[str, str]:
@@ -122,6 +124,25 @@ class Native(Tool):
         """The account of the build."""
         moved: Mapping[str, int] = json.loads((self.folder / "metadata.json").read_text())["moved"]
         return moved
+
+
+class NativeZstd(Native):
+    """The same with layers packed by zstd."""
+
+    options = ("--compression", "zstd")
+
+
+class NativeIndexed(Native):
+    """The same by the index that another machine, which is nearer, has put beside the builder image."""
+
+    options = ("--share-index",)
+
+    def __enter__(self) -> Self:
+        registry, self.registry = self.registry, REGISTRY
+        self.build(Scene(), f"{REGISTRY}/benchmark/out-index:1")
+        self.registry = registry
+        shutil.rmtree(self.folder / "cache")
+        return self
 
 
 class Docker(Tool):
@@ -253,6 +274,8 @@ class Buildah(Tool):
 
 TOOLS: Mapping[str, type[Tool]] = {
     "native": Native,
+    "native-zstd": NativeZstd,
+    "native-index": NativeIndexed,
     "docker": Docker,
     "buildkit": BuildKit,
     "buildkitd": BuildKitDaemon,

@@ -22,8 +22,7 @@ class Series:
     """Scenes built one after the other with the same storage, empty at first; the tools that take part."""
 
     scenes: Mapping[str, Scene]
-    tools: Collection[str] = ()
-    """All when empty."""
+    tools: Collection[str]
     link: bool = False
     """Over the slow link."""
     large: bool = False
@@ -31,7 +30,7 @@ class Series:
 
     def taking_part(self, tools: Collection[str]) -> list[str]:
         """Return those of the tools that the series is for."""
-        return [name for name in tools if not self.tools or name in self.tools]
+        return [name for name in tools if name in self.tools]
 
     def until(self, chosen: Collection[str]) -> dict[str, Scene]:
         """Return the scenes up to the last that is chosen: each begins with what the ones before it have left."""
@@ -53,13 +52,15 @@ SERIES = (
             "dependency changed": Scene(builder="builder:dependency"),
             "base changed": Scene(builder="builder:2", base="base:apart"),
             "other service": Scene(builder="builder:2", base="base:apart", directories=("/usr/share/nodejs",)),
-        }
+        },
+        tools=("native", "native-zstd", "docker", "buildkit", "buildkitd", "buildkitd-link", "buildah"),
     ),
     Series(
         scenes={"cold, link": Scene(), "top layer changed, link": Scene(builder="builder:2")},
         tools=("native", "buildkitd"),
         link=True,
     ),
+    Series(scenes={"cold, index, link": Scene()}, tools=("native-index",), link=True),
     Series(scenes={"cold, eStargz, link": Scene(builder="builder-estargz:1")}, tools=("native",), link=True),
     Series(scenes={"cold, zstd:chunked, link": Scene(builder="builder-chunked:1")}, tools=("native",), link=True),
     Series(
