@@ -58,13 +58,14 @@ class PartReader:
     all that is read is written to as it comes, when it is wanted again.
     """
 
-    def __init__(self, parts: Sequence[Part], open_range: OpenRange, name: str, spool: Spool) -> None:
+    def __init__(self, parts: Sequence[Part], open_range: OpenRange, ref: LayerRef, spool: Spool) -> None:
         self._ends = dict(ranges(parts))
         self._several = {part for part, count in Counter(parts).items() if count > 1 and part.start != part.end}
         self._known: dict[Part, int] = {}
         self._spool = spool
         self._open = open_range
-        self._name = name
+        self._name = ref.name
+        self._size = ref.layer.descriptor.size
         self._source: ByteSource | None = None
         self._at = self._end = 0
         self._member: Iterator[bytes] = iter(())
@@ -113,7 +114,8 @@ class PartReader:
             self._source = self._open(self._at, self._end)
         for _ in self._raw(part.start - self._at):
             pass
-        self._member = iter(Unfolded(self._raw(part.end - part.start), self._name, size=part.end - part.start))
+        # What memory a frame may want goes by the blob: whoever wrote it set the window for all of its frames.
+        self._member = iter(Unfolded(self._raw(part.end - part.start), self._name, size=self._size))
         self._member_at, self._rest = (part.start, 0), b""
 
     def _raw(self, count: int) -> Iterator[bytes]:

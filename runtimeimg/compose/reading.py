@@ -243,7 +243,7 @@ class Reader:
             with (
                 Spool(self.folder) as spool,
                 self._aside.growing(ref.key, spool),
-                parted.PartReader(wanted, open_range, ref.name, spool) as reader,
+                parted.PartReader(wanted, open_range, ref, spool) as reader,
             ):
                 for index in indexes:
                     spool.take(index, chain.from_iterable(map(reader.read, parts.of[index])))

@@ -114,12 +114,12 @@ def estargz(archive: bytes, change=lambda table: table) -> RemoteLayer:
     return described(bytes(out), {"containerd.io/snapshot/stargz/toc.digest": sha(raw)})
 
 
-def zstd_chunked(archive: bytes, change=lambda table: table) -> RemoteLayer:
+def zstd_chunked(archive: bytes, change=lambda table: table, pack=lambda part: zstd().compress(part, 1)) -> RemoteLayer:
     """Return a layer as zstd:chunked has it: a frame for each part, equal parts once, the table in a frame to skip."""
     out, table, shared = bytearray(), [], {}
     for entry, header, data in entries_of(archive):
         out += zstd().compress(header, 1)
-        table += chunked(entry, data, out, lambda part: zstd().compress(part, 1), shared=shared)
+        table += chunked(entry, data, out, pack, shared=shared)
         if data:
             table[-1]["endOffset"] = len(out)
             out += zstd().compress(bytes(-len(data) % 512), 1)
@@ -200,6 +200,22 @@ def test_any_files(monkeypatch, tmp_path_factory, sizes, seeds, name):
     layer = FORMS[name](archive)
     assert world_of(monkeypatch, folder_, layer).digest([("/app", "/a")]) == plain
     assert layer.opened == 0
+
+
+def test_what_memory_a_frame_may_want_goes_by_the_blob(monkeypatch, tmp_path):
+    def wide(part):
+        window = {zstd().CompressionParameter.window_log: 25}
+        frame = zstd().ZstdCompressor(options=window)
+        return frame.compress(part) + frame.flush()
+
+    small = zstd_chunked(tar(ITEMS), pack=wide)
+    with pytest.raises(InvalidDocumentError, match="a zstd frame wants 32 MiB of memory for so small a blob"):
+        world_of(monkeypatch, tmp_path, small).digest(COPIES[0])
+    archive = tar([*ITEMS, file("unwanted", random.Random(2).randbytes(600_000))])
+    plain = world_of(monkeypatch, tmp_path, RemoteLayer(gzip.compress(archive))).digest(COPIES[0])
+    large = zstd_chunked(archive, pack=wide)
+    assert world_of(monkeypatch, tmp_path, large).digest(COPIES[0]) == plain
+    assert large.opened == 0
 
 
 def entry_changes():
