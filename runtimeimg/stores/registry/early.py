@@ -26,6 +26,7 @@ from runtimeimg.stores.registry.address import Address
 from runtimeimg.stores.registry.answers import drain, read_document
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request
+from runtimeimg.stores.registry.upload import OCTETS, Streamed
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -137,12 +138,12 @@ class EarlyUpload:
             self._attempt("POST", url, {"Content-Length": "0"})
             with contextlib.ExitStack() as stack:
 
-                def body() -> _Body:
+                def body() -> Streamed:
                     self._sent = 0
-                    return _Body(stack.enter_context(self._growing.open()).read, self._moved)
+                    return Streamed(stack.enter_context(self._growing.open()), self._moved)
 
                 assert self._session is not None
-                self._attempt("PATCH", self._session, {"Content-Type": "application/octet-stream"}, body)
+                self._attempt("PATCH", self._session, {"Content-Type": OCTETS}, body)
         except (RuntimeimgError, OSError, Stopped):
             return False
         return True
@@ -183,7 +184,7 @@ class EarlyUpload:
             self._session = None
 
     def _attempt(
-        self, method: str, url: str | Address, headers: dict[str, str], body: Callable[[], _Body] | None = None
+        self, method: str, url: str | Address, headers: dict[str, str], body: Callable[[], Streamed] | None = None
     ) -> BaseHTTPResponse:
         client, repository = self._uploads.client, self._uploads.repository
         if method == "POST":
@@ -205,17 +206,3 @@ class EarlyUpload:
 
     def _moved(self, count: int) -> None:
         self._sent += count
-
-
-class _Body:
-    """A reader as the body of a request, which tells how many bytes it gave."""
-
-    def __init__(self, read: Callable[[int], bytes], moved: Callable[[int], None]) -> None:
-        self._read = read
-        self._moved = moved
-
-    def read(self, count: int, /) -> bytes:
-        """Return up to `count` bytes, none at the end."""
-        data = self._read(count)
-        self._moved(len(data))
-        return data

@@ -19,6 +19,7 @@ from runtimeimg.stores.registry.answers import count, drain
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request
 from runtimeimg.stores.registry.failures import Passing, printable, refusal
+from runtimeimg.stores.registry.http import Body
 from runtimeimg.stores.verify import CHUNK
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _PIECES = (8 * 1024 * 1024, 512 * 1024)
 otherwise). A piece is held in memory."""
 _MAX_PIECE = 64 * 1024 * 1024
 _TOO_LARGE = (405, 411, 413, 501)
-_OCTETS = "application/octet-stream"
+OCTETS = "application/octet-stream"
 
 
 class Upload:
@@ -112,8 +113,8 @@ class Upload:
         size = self._blob.descriptor.size
         with contextlib.ExitStack() as stack:
 
-            def body() -> _Body:
-                return _Body(stack.enter_context(self._blob.open()), self._moved)
+            def body() -> Streamed:
+                return Streamed(stack.enter_context(self._blob.open()), self._moved)
 
             self._finish(self._open_session(), size, body)
 
@@ -150,7 +151,7 @@ class Upload:
     def _patch(self, data: bytes, start: int) -> None:
         assert self._session is not None
         headers = {
-            "Content-Type": _OCTETS,
+            "Content-Type": OCTETS,
             "Content-Length": str(len(data)),
             "Content-Range": f"{start}-{start + len(data) - 1}",
         }
@@ -185,11 +186,11 @@ class Upload:
         self._session = self._client.location(response, self._client.absolute(url))
         self._least = count(response.headers.get("OCI-Chunk-Min-Length")) or 0
 
-    def _finish(self, session: Address, length: int, body: bytes | Callable[[], _Body]) -> None:
+    def _finish(self, session: Address, length: int, body: bytes | Callable[[], Streamed]) -> None:
         """End the upload by naming its digest; `body` are the bytes still to be sent."""
         digest = self._blob.descriptor.digest
         url = session.with_query([("digest", digest)])
-        headers = {"Content-Type": _OCTETS, "Content-Length": str(length)}
+        headers = {"Content-Type": OCTETS, "Content-Length": str(length)}
         response = self._attempt("PUT", url, (201, 204, 404, 416, *_TOO_LARGE), headers, body)
         if response.status in _TOO_LARGE:
             raise _TooLarge(self._refusal(response))
@@ -203,7 +204,7 @@ class Upload:
         url: str | Address,
         ok: tuple[int, ...],
         headers: dict[str, str],
-        body: bytes | Callable[[], _Body] | None = None,
+        body: bytes | Callable[[], Streamed] | None = None,
     ) -> BaseHTTPResponse:
         request = Request(
             method=method, url=url, access=self._access, what=self._what, ok=ok, headers=headers, body=body
@@ -234,10 +235,10 @@ class _TooLarge(Exception):  # noqa: N818 - it only carries the error from one w
         self.reason = reason
 
 
-class _Body:
+class Streamed:
     """A reader as the body of a request: its own failures are told from those of the connection."""
 
-    def __init__(self, reader: IO[bytes], moved: Callable[[int], None]) -> None:
+    def __init__(self, reader: Body, moved: Callable[[int], None]) -> None:
         self._reader = reader
         self._moved = moved
 
