@@ -70,11 +70,8 @@ class Growing:
             self._dropped = True
             self._changed.notify_all()
 
-    def reaches(self, size: int) -> bool:
-        """Wait until `size` bytes are there and return True, or False where the file ends before that."""
-        return self._wait(size) >= size
-
-    def _wait(self, size: int) -> int:
+    def wait_for(self, size: int) -> int:
+        """Wait until `size` bytes are there, or all; return how many are. Raises Stopped where the file was dropped."""
         with self._changed:
             while self._size < size and not self._whole and not self._dropped:
                 self._changed.wait()
@@ -103,7 +100,7 @@ class GrowingReader:
 
     def read(self, count: int, /) -> bytes:
         """Return up to `count` bytes, none at the end; raise Stopped where the file was dropped."""
-        there = self._growing._wait(self.at + 1)  # noqa: SLF001 - the two are one
+        there = self._growing.wait_for(self.at + 1)
         data = self._file.read(min(count, there - self.at))
         self.at += len(data)
         return data

@@ -198,8 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.faulty.connections.discard(self.connection)
 
     def do(self) -> None:
-        self._unread = int(self.headers.get("Content-Length") or 0)
-        self._chunked = _Chunked(self) if self.headers.get("Transfer-Encoding") == "chunked" else None
+        chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        self._body = _Body(self.rfile, None if chunked else int(self.headers.get("Content-Length") or 0))
         seen = Seen(method=self.command, path=self.path, headers=dict(self.headers))
         if self.path.startswith("/token"):
             self._token(seen)
@@ -227,8 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Host"] = self.faulty.address
         connection = http.client.HTTPConnection(self.faulty.upstream, timeout=30, blocksize=1 << 20)
         try:
-            body = self._chunked or (_Limited(self) if self._unread else None)
-            connection.request(self.command, path, body=body, headers=headers, encode_chunked=self._chunked is not None)
+            body = self._body if self._body.is_there else None
+            connection.request(self.command, path, body=body, headers=headers, encode_chunked=self._body.chunked)
             with connection.getresponse() as response:
                 if action == Break(after=0):
                     self._reset()
@@ -286,13 +286,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read(self, count: int) -> bytes:
         """Return up to `count` bytes of the request's body."""
-        if self._chunked is not None:
-            data = b""
-            while len(data) < count and (more := self._chunked.read(count - len(data))):
-                data += more
-            return data
-        data = self.rfile.read(min(count, self._unread))
-        self._unread -= len(data)
+        data = b""
+        while len(data) < count and (more := self._body.read(count - len(data))):
+            data += more
         return data
 
     def _finish(self) -> None:
@@ -339,8 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
         return name if self.faulty.users.get(name) == password else None
 
     def _token(self, seen: Seen) -> None:
-        body = self.rfile.read(self._unread)
-        self._unread = 0
+        body = self._read(1 << 20)
         self.faulty.log.append(Seen(method=seen.method, path=seen.path, headers=seen.headers, body=body))
         action = self.faulty.take(self.command, self.path)
         if isinstance(action, Status):
@@ -362,46 +357,40 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"Content-Type": "application/json"}, json.dumps({"token": token, **life}).encode())
 
 
-class _Limited:
-    """The body of a request, as a file for the request to the registry."""
+class _Body:
+    """The body of a request, as a file for the request to the registry; `length` None where it comes in chunks."""
 
-    def __init__(self, handler: _Handler) -> None:
-        self._handler = handler
+    def __init__(self, file: Any, length: int | None) -> None:
+        self.chunked = length is None
+        self._file = file
+        self._left = length or 0
+        self._ended = not self.chunked
 
-    def read(self, count: int) -> bytes:
-        data = self._handler.rfile.read1(min(count, self._handler._unread))
-        self._handler._unread -= len(data)
-        if not data and self._handler._unread:
-            raise ConnectionAbortedError
-        return data
-
-
-class _Chunked:
-    """The body of a request that came without a length."""
-
-    def __init__(self, handler: _Handler) -> None:
-        self._handler = handler
-        self._left = 0
-        self._ended = False
+    @property
+    def is_there(self) -> bool:
+        return self.chunked or self._left > 0
 
     def read(self, count: int) -> bytes:
         if not self._left and not self._ended:
-            line = self._handler.rfile.readline()
-            if not line:
-                raise ConnectionAbortedError
-            self._left = int(line, 16)
-            if not self._left:
-                self._ended = True
-                self._handler.rfile.readline()
-        if self._ended:
+            self._begin_chunk()
+        if not self._left:
             return b""
-        data = self._handler.rfile.read(min(count, self._left))
+        data: bytes = self._file.read1(min(count, self._left))
         if not data:
             raise ConnectionAbortedError
         self._left -= len(data)
-        if not self._left:
-            self._handler.rfile.readline()
+        if self.chunked and not self._left:
+            self._file.readline()
         return data
+
+    def _begin_chunk(self) -> None:
+        line = self._file.readline()
+        if not line:
+            raise ConnectionAbortedError
+        self._left = int(line, 16)
+        if not self._left:
+            self._ended = True
+            self._file.readline()
 
 
 def _errors(code: str, message: str) -> bytes:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runtimeimg.errors import RuntimeimgError
 from runtimeimg.oci import Descriptor, Digest
@@ -26,10 +25,7 @@ from runtimeimg.stores.registry.address import Address
 from runtimeimg.stores.registry.answers import drain, read_document
 from runtimeimg.stores.registry.auth import Access
 from runtimeimg.stores.registry.client import RegistryClient, Request
-from runtimeimg.stores.registry.upload import OCTETS, Streamed
-
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+from runtimeimg.stores.registry.upload import OCTETS, Streamed, call_off
 
 LEAST = 4 << 20
 """Bytes of a blob that is worth it."""
@@ -132,10 +128,11 @@ class EarlyUpload:
     def send(self) -> bool:
         """Send the blob as it comes, and tell whether all of it was sent."""
         try:
-            if not self._growing.reaches(LEAST) or not (self._new or self._uploads.is_empty()):
+            if self._growing.wait_for(LEAST) < LEAST or not (self._new or self._uploads.is_empty()):
                 return False
-            url = f"/v2/{self._uploads.repository}/blobs/uploads/"
-            self._attempt("POST", url, {"Content-Length": "0"})
+            client, repository = self._uploads.client, self._uploads.repository
+            held.add(self, f"an upload to '{client.registry}/{repository}' was begun; the registry forgets it")
+            self._attempt("POST", f"/v2/{repository}/blobs/uploads/", {"Content-Length": "0"})
             with contextlib.ExitStack() as stack:
 
                 def body() -> Streamed:
@@ -178,31 +175,33 @@ class EarlyUpload:
         """Have the registry forget what was sent of it; one that cannot do so forgets it in time."""
         held.drop(self)
         if self._session is not None:
-            self._uploads.client.options.account.add(uploaded_bytes=self._sent)
-            with contextlib.suppress(RuntimeimgError):
-                self._attempt("DELETE", self._session, {})
+            client, repository = self._uploads.client, self._uploads.repository
+            client.options.account.add(uploaded_bytes=self._sent)
+            call_off(client, self._session, Access.push(repository), _what(repository))
             self._session = None
 
     def _attempt(
         self, method: str, url: str | Address, headers: dict[str, str], body: Callable[[], Streamed] | None = None
-    ) -> BaseHTTPResponse:
+    ) -> None:
+        """Send a request of the upload, and note the address that the next one goes to."""
         client, repository = self._uploads.client, self._uploads.repository
-        if method == "POST":
-            held.add(self, f"an upload to '{client.registry}/{repository}' was begun; the registry forgets it")
         request = Request(
             method=method,
             url=url,
             access=Access.push(repository),
-            what=f"upload to '{repository}'",
-            ok=(200, 202, 204, 404, 405) if method == "DELETE" else (202,),
+            what=_what(repository),
+            ok=(202,),
             headers=headers,
             body=body,
         )
         response = client.attempt(request)
         drain(response)
-        if method != "DELETE" and (self._session is None or response.headers.get("Location")):
+        if self._session is None or response.headers.get("Location"):
             self._session = client.location(response, client.absolute(url))
-        return response
 
     def _moved(self, count: int) -> None:
         self._sent += count
+
+
+def _what(repository: str) -> str:
+    return f"upload to '{repository}'"

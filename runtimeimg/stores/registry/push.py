@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 from runtimeimg.errors import RuntimeimgError, UsageError
@@ -23,7 +22,7 @@ from runtimeimg.stores.registry.client import Request, client_for
 from runtimeimg.stores.registry.early import EarlyUploads
 from runtimeimg.stores.registry.failures import Timing
 from runtimeimg.stores.registry.places import push_place
-from runtimeimg.stores.registry.upload import Upload, confirm
+from runtimeimg.stores.registry.upload import Upload, call_off, confirm
 
 
 class RegistryDestination:
@@ -50,10 +49,9 @@ class RegistryDestination:
         )
         response = self._client.request(request)
         drain(response)
-        with contextlib.suppress(RuntimeimgError):  # a registry that cannot call it off forgets it in time
+        with contextlib.suppress(RuntimeimgError):
             session = self._client.location(response, self._client.absolute(request.url))
-            cancel = replace(request, method="DELETE", url=session, ok=(200, 202, 204, 404, 405), headers={})
-            drain(self._client.attempt(cancel))
+            call_off(self._client, session, self._access, request.what)
 
     @contextlib.contextmanager
     def early(self) -> Iterator[Early]:

@@ -254,6 +254,13 @@ class Streamed:
         return data
 
 
+def call_off(client: RegistryClient, session: Address, access: Access, what: str) -> None:
+    """Have the registry forget an upload that was begun; one that cannot do so forgets it in time."""
+    request = Request(method="DELETE", url=session, access=access, what=what, ok=(200, 202, 204, 404, 405))
+    with contextlib.suppress(RuntimeimgError):
+        drain(client.attempt(request))
+
+
 def confirm(response: BaseHTTPResponse, digest: Digest, what: str, host: str) -> None:
     """Raise IntegrityError when a registry says that it took something else than was sent."""
     said = response.headers.get("Docker-Content-Digest")
