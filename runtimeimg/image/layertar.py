@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from runtimeimg import budgets
 from runtimeimg.budgets import MAX_COMPONENT, MAX_EXTENSION, MAX_PATH
@@ -39,7 +39,7 @@ _KINDS = {
     b"5": DIRECTORY,
     b"6": FIFO,
 }
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
+_HEADER = struct.Struct("100s24s12s12s8xx100s8s64x8s8s155s12x")
 _NOTHING = bytes(BLOCK)
 
 
@@ -236,44 +236,41 @@ class LayerTar:
             if self._available() and self._take(BLOCK) != _NOTHING:
                 raise TarFormatError("a block of zeros stands between entries")
             return None
-        tarheader.check_sum(block, block[148:156])
+        tarheader.check_sum(block)
         return block
 
     def _entry(self, block: bytes, flag: bytes, records: dict[bytes, bytes]) -> Entry:
-        name, mode, uid, gid, size, mtime, _, _, link, magic, major, minor, prefix = _HEADER.unpack(block)
-        number = tarheader.number
+        name, permissions, length, time, link, magic, major, minor, prefix = _HEADER.unpack(block)
         path = tarheader.text(name)
         if prefix[0] and magic == b"ustar\x0000":
             path = tarheader.text(prefix) + b"/" + path
         kind = _KINDS[flag]
-        if kind == FILE and flag == b"\0" and path[-1:] == b"/":
+        if flag == b"\0" and path[-1:] == b"/":
             kind = DIRECTORY
         self._path = path
-        values = (path, kind, number(mode) & 0o7777, number(uid), number(gid), number(size), number(mtime))
+        mode, uid, gid = tarheader.permissions(permissions)
+        size, mtime = tarheader.number(length), tarheader.number(time)
         self.fraction = 0
         if kind in "fd" and not records and flag != b"S":
-            return self._checked(*values)
-        entry = Entry(*values, target=tarheader.text(link))
-        if kind in "cb":
-            entry = entry._replace(device=(number(major), number(minor)))
+            return self._opened(checked(path, kind, mode, uid, gid, size, mtime))
+        device = (tarheader.number(major), tarheader.number(minor)) if kind in "cb" else (0, 0)
+        entry = Entry(path, kind, mode, uid, gid, size, mtime, tarheader.text(link), device)
         fragments = None
         if records:
             entry, fragments = self._extended(entry, records)
             self._path = entry.path
         elif flag == b"S":
             entry, fragments = self._old_sparse(entry, block)
-        return self._checked(*entry, fragments=fragments)
+        return self._opened(checked(*entry), fragments)
 
-    def _checked(self, *values: Any, fragments: list[Fragment] | None = None) -> Entry:
-        """Return the entry with names made plain and values within bounds, and set up the reading of its contents."""
-        entry = checked(*values)
-        kind, size = entry[1], entry[5]
-        stored = size if fragments is None else self._left
-        if kind != FILE:
-            stored = 0
-        elif stored < 0:
-            raise TarFormatError(f"its size {size} is not possible")
-        self._left, self._padding, self._sparse, self._size = stored, -stored % BLOCK, fragments, size
+    def _opened(self, entry: Entry, fragments: list[Fragment] | None = None) -> Entry:
+        """Set up the reading of the entry's contents, and return it."""
+        stored = 0
+        if entry[1] == FILE:
+            stored = entry[5] if fragments is None else self._left
+            if stored < 0:
+                raise TarFormatError(f"its size {entry[5]} is not possible")
+        self._left, self._padding, self._sparse, self._size = stored, -stored % BLOCK, fragments, entry[5]
         return entry
 
     def _extended(self, plain: Entry, records: dict[bytes, bytes]) -> tuple[Entry, list[Fragment] | None]:

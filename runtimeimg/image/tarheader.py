@@ -42,13 +42,28 @@ def byte_sum(block: bytes) -> int:
     return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
 
 
-def check_sum(block: bytes, field: bytes) -> None:
-    """Compare a header's checksum; a sum over signed bytes, as some old writers made, is taken too."""
-    expected = number(field)
-    if byte_sum(block) - sum(field) + _EIGHT_SPACES != expected:
-        blanked = block[:148] + b" " * 8 + block[156:]
-        if byte_sum(blanked) - 256 * len(blanked.translate(None, _LOW_BYTES)) != expected:
-            raise TarFormatError("a header's checksum is wrong")
+def check_sum(block: bytes) -> None:
+    """Compare the checksum in a header; a sum over signed bytes, as some old writers made, is taken too."""
+    together = _together(block[148:156])
+    if block.isascii():  # no more than 512 * 127, so the lower half of Adler-32 has the sum of all
+        wrong = (adler32(block) & 0xFFFF) - 1 != together
+    else:
+        high = len((block[:148] + block[156:]).translate(None, _LOW_BYTES))
+        wrong = together not in (byte_sum(block), byte_sum(block) - 256 * high)
+    if wrong:
+        raise TarFormatError("a header's checksum is wrong")
+
+
+@lru_cache(4096)
+def _together(field: bytes) -> int:
+    """Return what the bytes of a header with this checksum come to, the checksum's own among them."""
+    return number(field) + sum(field) - _EIGHT_SPACES
+
+
+@lru_cache(4096)
+def permissions(fields: bytes) -> tuple[int, int, int]:
+    """Return mode, user and group of the fields that hold them."""
+    return number(fields[:8]) & 0o7777, number(fields[8:16]), number(fields[16:])
 
 
 @lru_cache(4096)
@@ -164,7 +179,8 @@ def clean(path: bytes) -> bytes:
     """Return a path of a layer without `.`, empty components and leading or trailing `/`; `..` is refused."""
     if path[-1:] == b"/":
         path = path[:-1]
-    if b"/." in path or b"//" in path or path[:1] in b"./":
+    # `find` takes half the time of `in`, which tries first whether it was given a number.
+    if not path or path[0] in b"./" or path.find(b"/.") >= 0 or path.find(b"//") >= 0:
         parts = [part for part in path.split(b"/") if part and part != b"."]
         if b".." in parts:
             raise TarFormatError(f"its path '{shown(path)}' leads out of the layer")

@@ -144,7 +144,7 @@ class TocBuilder:
     def add(self, entry: Entry) -> bytes | None:
         """Add an entry and return the path it comes to lie at; None for one that means nothing and is left out."""
         path, kind = entry[0], entry[1]
-        if _PREFIX in path and (path.startswith(_PREFIX) or b"/" + _PREFIX in path):
+        if path.find(_PREFIX) >= 0 and (path.startswith(_PREFIX) or b"/" + _PREFIX in path):
             found = self._whiteout(path)
             if found is None:
                 return None
