@@ -100,54 +100,52 @@ def _lowest_first(number: int, count: int) -> str:
 def _candidates(data: bytes) -> Iterator[int]:
     """Yield the bits of `data` at which the header of a block with codes of its own could stand.
 
-    Bit i of each integer below says something of the header that would begin at bit i of the data.
+    Bit i of each integer below says something of the header that would begin at bit i of the data. Nothing is inverted:
+    Python's operations on negative integers take several times as long.
     """
     x = int.from_bytes(data, "little")
-    may = (1 << 8 * (len(data) - _HEADER)) - 1
-    may &= ~x & ~(x >> 1) & (x >> 2)  # not the last block, codes of its own
-    for count in (3, 8):  # neither more than 286 literals nor more than 30 distances
-        may &= ~((x >> count + 1) & (x >> count + 2) & (x >> count + 3) & (x >> count + 4))
-    may &= _complete(x, may)
+    cannot = x | x >> 1  # the last block, no codes of its own
+    for count in (3, 8):  # more than 286 literals, more than 30 distances
+        cannot |= x >> count + 1 & x >> count + 2 & x >> count + 3 & x >> count + 4
+    may = ((1 << 8 * (len(data) - _HEADER)) - 1) & x >> 2 & _complete(x)
+    may ^= may & cannot
     while may:
         low = may & -may
         yield low.bit_length() - 1
         may ^= low
 
 
-def _complete(x: int, may: int) -> int:
+def _complete(x: int) -> int:
     """Return where the code for code lengths has each code once: 2^-length over all of them comes to one.
 
-    The sum is kept in bits across eight integers, in units of 1/128; `over` has what is more.
+    The sum is kept in bits across integers, in units of 1/128: `total` has those below one, `over` what is more.
     """
-    count = [x >> 13 + place for place in range(4)]  # of lengths beyond the first four
-    total, over = [0] * 8, 0
+    there = _at_least([x >> 13 + place for place in range(4)])  # of lengths beyond the first four
+    total, whole, over = [0] * 7, 0, 0
     for number in range(_LENGTHS):
-        one, two, four = ((x >> 17 + 3 * number + place) & may for place in range(3))
+        one, two, four = (x >> 17 + 3 * number + place for place in range(3))
         if number > 3:
-            there = _at_least(count, number - 3)
-            one, two, four = one & there, two & there, four & there
-        low, high = two & ~one, two & one
-        units = (four & high, four & low, four & one & ~two, four & ~one & ~two, high & ~four, low & ~four)
+            told = there[number - 4]
+            one, two, four = one & told, two & told, four & told
+        three = one & two
+        one, two = one ^ three, two ^ three
+        seven, six, five = four & three, four & two, four & one
+        units = (seven, six, five, four ^ seven ^ six ^ five, three ^ seven, two ^ six, one ^ five)
         carry = 0
-        for unit, more in enumerate((*units, one & ~two & ~four)):
+        for unit, more in enumerate(units):
             held = total[unit]
             both = held ^ more
             total[unit], carry = both ^ carry, held & more | carry & both
-        total[7], carry = total[7] ^ carry, total[7] & carry
-        over |= carry
-    found = total[7] & ~over
-    for plane in total[:7]:
-        found &= ~plane
+        over |= whole & carry
+        whole ^= carry
+    for plane in total:
+        over |= plane
+    return whole ^ (whole & over)
+
+
+def _at_least(bits: list[int]) -> list[int]:
+    """Return where the number that stands in some bits, the lowest first, is at least 1, 2 and so on."""
+    found: list[int] = []
+    for bit in bits:
+        found = [*(bit | least for least in found), bit, *(bit & least for least in found)]
     return found
-
-
-def _at_least(bits: list[int], least: int) -> int:
-    """Return where the number that stands in four bits is at least `least`."""
-    more, same = 0, -1
-    for place in (3, 2, 1, 0):
-        if least >> place & 1:
-            same &= bits[place]
-        else:
-            more |= same & bits[place]
-            same &= ~bits[place]
-    return more | same
