@@ -70,9 +70,11 @@ class Collected:
 
 def collected(name: str | None, cache: Cache | None) -> Collected | None:
     """Return what collects bills of materials in a format, None for none; UnavailableError as `Format.check`."""
+    if name is None:
+        return None
     from runtimeimg.check.sbom import FORMATS
 
-    return Collected(FORMATS[name], cache) if name is not None else None
+    return Collected(FORMATS[name], cache)
 
 
 def _subjects(location: Location, written: Descriptor, options: StoreOptions) -> Sequence[Descriptor]:
