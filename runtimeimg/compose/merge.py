@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from runtimeimg.compose.counts import Counts
-from runtimeimg.compose.nodes import BASE, FOLDER, Attributes, FolderInode, Inode, Name, Node, PathInode, Place
+from runtimeimg.compose.nodes import BASE, FOLDER, Attributes, FolderInode, Inode, Name, Node, PathInode, placed
 from runtimeimg.compose.tree import Tree
 from runtimeimg.compose.wanted import NeedsMoreError, Wanted
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK
@@ -58,8 +58,7 @@ class _Merger:
         self._paths = paths
         self._root = tree.root
         self._wanted = tree.wanted
-        self._source = source
-        self._layer = layer
+        self._place = placed(source, layer)
         self._parent = b""
         self._folder = tree.root
         self._touched = int(source != BASE)
@@ -75,10 +74,11 @@ class _Merger:
                     self._remove(row[0], below=row[1] == OPAQUE)
         for index, row in toc.rows(covers):
             counts.rows += 1
-            if covers(row[0]) and row[1] not in (WHITEOUT, OPAQUE):
+            path, kind = row[0], row[1]
+            if covers(path) and kind != WHITEOUT and kind != OPAQUE:
                 counts.nodes += 1
-                self._add(row, index)
-            if not counts.rows % 1024:
+                self._add(path, kind, row, index)
+            if not counts.rows & 1023:
                 counts.check()
         counts.check()
 
@@ -97,24 +97,32 @@ class _Merger:
         elif parent is not None and parent.children is not None:
             del parent.children[name]
 
-    def _add(self, row: Row, index: int) -> None:
-        path: bytes = row[0]
+    def _add(self, path: bytes, kind: str, row: Row, index: int) -> None:
         if not path:
-            if row[1] == DIRECTORY:
+            if kind == DIRECTORY:
                 self._folder_over(self._root, row, index)
             return
         parent, _, name = path.rpartition(b"/")
-        children = self._children(parent)
+        children = self._folder.children if parent == self._parent and parent else self._children(parent)
+        assert children is not None
         present = children.get(name)
-        if row[1] == DIRECTORY:
-            inode: Inode | None = self._folder_over(present, row, index)
-        elif row[1] == HARDLINK:
-            inode = self._linked(row)
+        made: Name
+        if kind == DIRECTORY:
+            inode = self._folder_over(present, row, index)
+            if inode is None:
+                return
+            made = Node(inode, touched=self._touched)
+        elif kind == HARDLINK:
+            linked = self._linked(row)
+            if linked is None:
+                return
+            made = linked
+        elif self._paths:
+            made = self._made(PathInode, row, index)
+            made.path = path
         else:
-            inode = self._made(PathInode if self._paths else Inode, row, index)
-        if inode is None:
-            return
-        children[name] = Node(inode, touched=self._touched) if row[1] == DIRECTORY else inode
+            made = self._made(Inode, row, index)
+        children[name] = made
         if present is not None and present.children is not None:
             self._parent, self._folder = b"", self._root
 
@@ -130,18 +138,13 @@ class _Merger:
         return None
 
     def _made(self, of: type[InodeT], row: Row, index: int) -> InodeT:
-        """Return an inode that takes little memory: equal values are kept once, the path only where it is needed."""
-        path, kind, mode, uid, gid, size, mtime, target, device, xattrs = row
+        """Return an inode that takes little memory: equal values are kept once."""
+        _, kind, mode, uid, gid, size, mtime, target, device, xattrs = row
         values = (kind, mode, uid, gid, target, device, xattrs)
         attributes = self._attributes.get(values)
         if attributes is None:
             attributes = self._attributes[values] = Attributes(*values)
-        place = Place(self._source, self._layer, index)
-        mtime = self._same.setdefault(mtime, mtime)
-        inode = of(attributes, size, mtime, place)
-        if isinstance(inode, PathInode):
-            inode.path = path
-        return inode
+        return of(attributes, size, self._same.setdefault(mtime, mtime), self._place + index)
 
     def _linked(self, row: Row) -> Inode | None:
         """Return the inode that a hard link shares, with the owner and times that the link's own entry gives.
@@ -166,18 +169,17 @@ class _Merger:
         return inode
 
     def _children(self, parent: bytes) -> dict[bytes, Name]:
-        """Return the folder at `parent`, made where there is none; it hides what else a lower layer has there."""
-        if parent != self._parent or not parent:
-            node = self._root
-            for part in parent.split(b"/") if parent else ():
-                assert node.children is not None
-                child = node.children.get(part)
-                if not isinstance(child, Node) or child.children is None:
-                    child = node.children[part] = Node(Inode(FOLDER))
-                    self._counts.folders += 1
-                    if not self._counts.folders % 1024:
-                        self._counts.check()
-                node = child
-            self._parent, self._folder = parent, node
-        assert self._folder.children is not None
-        return self._folder.children
+        """Return what is in the folder at `parent`, made where there is none; it hides what else a lower layer has."""
+        node = self._root
+        for part in parent.split(b"/") if parent else ():
+            assert node.children is not None
+            child = node.children.get(part)
+            if not isinstance(child, Node) or child.children is None:
+                child = node.children[part] = Node(Inode(FOLDER))
+                self._counts.folders += 1
+                if not self._counts.folders % 1024:
+                    self._counts.check()
+            node = child
+        self._parent, self._folder = parent, node
+        assert node.children is not None
+        return node.children

@@ -19,6 +19,11 @@ def origin(source: int, layer: int) -> int:
 _PLACED, _SHARED, _SIZE = 1 << 64, 1 << 65, 66  # flags above the place, and where the size begins
 
 
+def placed(source: int, layer: int) -> int:
+    """Return the place of a layer's first entry as one number; those of the others follow on it."""
+    return _PLACED | origin(source, layer) << 32
+
+
 class Place(NamedTuple):
     """Where contents are: number of the source, of its layer, and of the entry in the layer's table."""
 
@@ -71,8 +76,9 @@ class Inode:
     """What a path leads to; hard links share one, and `shared` says that there are some.
 
     `size` is in bytes and `mtime` in seconds, None for a folder that was made here and takes the time of its layer.
-    There may be a million of these, so size, place and `shared` are kept as one number, and an inode stands for its own
-    name where that has no other owner and the number of its copy does not matter.
+    `place` is that of `placed`, 0 for what no layer holds. There may be a million of these, so size, place and `shared`
+    are kept as one number, and an inode stands for its own name where that has no other owner and the number of its
+    copy does not matter.
     """
 
     __slots__ = ("_packed", "attributes", "mtime")
@@ -82,13 +88,10 @@ class Inode:
     children: ClassVar[None] = None
     owner: ClassVar[None] = None
 
-    def __init__(
-        self, attributes: Attributes, size: int = 0, mtime: int | None = 0, place: Place | None = None
-    ) -> None:
+    def __init__(self, attributes: Attributes, size: int = 0, mtime: int | None = 0, place: int = 0) -> None:
         self.attributes = attributes
         self.mtime = mtime
-        where = 0 if place is None else _PLACED | origin(place.source, place.layer) << 32 | place.entry
-        self._packed = size << _SIZE | where
+        self._packed = size << _SIZE | place
 
     @property
     def inode(self) -> Inode:
