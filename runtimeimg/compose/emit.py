@@ -37,20 +37,23 @@ def items(
     No time is later than `latest` seconds. Folders that were made have that time, else what `made` returns, which is
     asked for each of them: the latest time of the rest of the layer (`latest_time`).
     """
+    new = tuple.__new__  # half the time of calling them
     for path, node, link in _walk(root, grouping, number):
-        inode = grouping.shown(node, number)
+        inode = node.inode if node.children is None else grouping.shown(node, number)
         mtime = inode.mtime
         if mtime is None:
             mtime = made() if latest is None else latest
         elif latest is not None and mtime > latest:
             mtime = latest
-        kind, mode, uid, gid, target, device, xattrs = owned(inode.attributes, node.owner)
+        attributes = inode.attributes if node.owner is None else owned(inode.attributes, node.owner)
+        kind, mode, uid, gid, target, device, xattrs = attributes
         if link is not None:
             # Engines set owner and mode again for each link, and setting an owner drops file capabilities.
             yield Item(Entry(path, HARDLINK, mode, uid, gid, 0, mtime, link, xattrs=xattrs), inode)
         else:
             target = target if kind == SYMLINK else b""
-            yield Item(Entry(path, kind, mode, uid, gid, inode.size, mtime, target, device, xattrs), inode)
+            values = (path, kind, mode, uid, gid, inode.size, mtime, target, device, xattrs)
+            yield new(Item, (new(Entry, values), inode))
 
 
 def latest_time(root: Name, grouping: Grouping, number: int, otherwise: int) -> int:
@@ -124,6 +127,4 @@ def _walk(root: Name, grouping: Grouping, number: int) -> Iterator[tuple[bytes, 
         if node.children:
             prefix = path + b"/" if path else b""
             children = node.children
-            held = [name for name, child in children.items() if child.touched and grouping.holds(child, number)]
-            held.sort(reverse=True)
-            stack += [(prefix + name, children[name]) for name in held]
+            stack += [(prefix + name, children[name]) for name in sorted(grouping.names(node, number), reverse=True)]

@@ -34,7 +34,7 @@ class Grouping:
     def __init__(self, root: Name, mode: Mode, room: int) -> None:
         self._root = root
         self._by_number = mode == "copy"
-        self._least = 0 if self._by_number else _SOURCES
+        self._least = 1 if self._by_number else _SOURCES
         self._folders = list(_touched_folders(root))
         sizes = self._sizes()
         self.groups = _joined(sorted(sizes.items()), mode, room)
@@ -42,13 +42,17 @@ class Grouping:
         self._number = {key: number for number, keys in enumerate(self.groups) for key in keys}
         self._masks = self._masked() if len(self.groups) > 1 else {}
 
-    def holds(self, node: Name, number: int) -> bool:
-        """Tell whether a touched name is in a layer."""
-        if len(self.groups) == 1:
-            return True
-        if node.children is None:
-            return self._of(node) == number
-        return bool(self._masks[id(node)] >> number & 1)
+    def names(self, folder: Name, number: int) -> list[bytes]:
+        """Return the names in a folder that a layer holds."""
+        alone, by_number, of = len(self.groups) == 1, self._by_number, self._number.get
+        held = []
+        for name, child in (folder.children or {}).items():
+            if child.children is None:  # a file that no copy brought is of no layer here
+                if of(child.touched if by_number else child.origin) == number:
+                    held.append(name)
+            elif child.touched and (alone or self._masks[id(child)] >> number & 1):
+                held.append(name)
+        return held
 
     def shown(self, node: Name, number: int) -> Inode:
         """Return what a name looks like in a layer that holds it."""
@@ -82,9 +86,9 @@ class Grouping:
     def _sizes(self) -> dict[int, int]:
         sizes: dict[int, int] = {}
         for folder in self._folders:
-            for child in _touched(folder):
-                key = self._key(child)
-                if key >= self._least:
+            for child in (folder.children or {}).values():
+                key = child.touched if self._by_number else child.origin
+                if key >= self._least and (child.children is None or child.touched):
                     sizes[key] = sizes.get(key, 0) + _HEADER + child.inode.size
         return sizes
 
@@ -93,16 +97,15 @@ class Grouping:
         masks: dict[int, int] = {}
         for folder in reversed(self._folders[1:]):  # the root is in none
             mask = 0
-            for child in _touched(folder):
-                mask |= 1 << self._of(child) if child.children is None else masks[id(child)]
+            for child in (folder.children or {}).values():
+                if child.children is not None:
+                    mask |= masks.get(id(child), 0)
+                elif (number := self._number.get(child.touched if self._by_number else child.origin)) is not None:
+                    mask |= 1 << number
             if not mask or self._key(folder) >= self._least:
                 mask |= 1 << self._of(folder)
             masks[id(folder)] = mask
         return masks
-
-
-def _touched(folder: Name) -> Iterator[Name]:
-    return (child for child in (folder.children or {}).values() if child.touched)
 
 
 def _touched_folders(root: Name) -> Iterator[Name]:
@@ -111,7 +114,7 @@ def _touched_folders(root: Name) -> Iterator[Name]:
     while stack:
         folder = stack.pop()
         yield folder
-        stack += [child for child in _touched(folder) if child.children is not None]
+        stack += [child for child in (folder.children or {}).values() if child.children is not None and child.touched]
 
 
 def _joined(sizes: list[tuple[int, int]], mode: Mode, room: int) -> tuple[tuple[int, ...], ...]:

@@ -13,6 +13,7 @@ from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK
 from runtimeimg.image.toc import OPAQUE, WHITEOUT, Row
 
 InodeT = TypeVar("InodeT", bound=Inode)
+_WHITEOUTS = (WHITEOUT, OPAQUE)
 
 
 class Table(Protocol):
@@ -70,12 +71,12 @@ class _Merger:
         covers, counts = self._wanted.covers, self._counts
         if toc.whiteouts:
             for _, row in toc.rows(covers):
-                if row[1] in (WHITEOUT, OPAQUE) and covers(row[0]):
+                if row[1] in _WHITEOUTS and covers(row[0]):
                     self._remove(row[0], below=row[1] == OPAQUE)
         for index, row in toc.rows(covers):
             counts.rows += 1
             path, kind = row[0], row[1]
-            if covers(path) and kind != WHITEOUT and kind != OPAQUE:
+            if covers(path) and kind not in _WHITEOUTS:
                 counts.nodes += 1
                 self._add(path, kind, row, index)
             if not counts.rows & 1023:
