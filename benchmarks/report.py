@@ -9,7 +9,7 @@ from peers import Sample
 
 Results = Mapping[str, Mapping[str, list[Sample]]]
 """Samples by scene and tool."""
-MOVED = ("downloadedBytes", "uploadedBytes", "mountedBytes", "readBytes", "unpackedBytes")
+MOVED = ("downloadedBytes", "uploadedBytes", "mountedBytes", "readBytes", "unpackedBytes", "takenBytes")
 
 
 def median(samples: Iterable[Sample], figure: Callable[[Sample], float] = lambda sample: sample.seconds) -> float:

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Account:
-    """Counters, added to from any thread. Bytes are those of blobs as stored, without protocol overhead."""
+    """Counters, added to from any thread. Bytes are those of blobs as stored, without protocol overhead.
+
+    Taken are those of new blobs that were another's already, see compose/takeover.py.
+    """
 
     downloaded_bytes: int = 0
     uploaded_bytes: int = 0
     mounted_bytes: int = 0
     read_bytes: int = 0
     unpacked_bytes: int = 0
+    taken_bytes: int = 0
     existing_blobs: int = 0
     cache_hits: int = 0
     sizes: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -42,6 +46,7 @@ class Account:
                 "mountedBytes": self.mounted_bytes,
                 "readBytes": self.read_bytes,
                 "unpackedBytes": self.unpacked_bytes,
+                "takenBytes": self.taken_bytes,
                 "existingBlobs": self.existing_blobs,
                 "cacheHits": self.cache_hits,
             }

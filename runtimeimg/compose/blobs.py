@@ -9,10 +9,12 @@ is read; a damaged one is fetched again.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import FileIO
 from pathlib import Path
+from typing import IO
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
@@ -29,6 +31,7 @@ Take = Callable[[Iterator[bytes]], bool]
 """Reads the pieces of a blob to their end and tells whether a wanted symlink in it may lead to what came before."""
 
 
+_CHUNK = 1 << 18
 _SMALL_PART = 0.9
 """Of a blob that would have to be downloaded: when more is wanted, all of it is downloaded, and kept."""
 
@@ -66,7 +69,22 @@ class Blobs:
                 return partial(FileRange, path)
         if not isinstance(ref.layer, Ranged) or (wanted > descriptor.size * _SMALL_PART and not ref.trusting):
             return None
-        return ref.layer.ranges
+        ranges = ref.layer.ranges
+        if ranges is None or self._folder is None:
+            return ranges
+        return partial(_CopiedRange, ranges, self._folder / f"some-{descriptor.digest.encoded}")
+
+    def places(self, ref: LayerRef) -> Iterator[OpenRange]:
+        """Yield what opens parts of a layer's blob that was read before, the nearest first; none need have them."""
+        digest = ref.layer.descriptor.digest.encoded
+        if self._folder is not None:
+            for path in (self._folder / f"some-{digest}", self._folder / f"blob-{digest}"):
+                if path.exists():
+                    yield partial(FileRange, path)
+        near = self.open_range(ref, 0)
+        if near is not None:
+            yield near
+        yield partial(_LateRange, ref.layer)
 
     def _fetch(self, layer: Layer, path: Path, take: Take) -> None:
         whole = _Copy(path)
@@ -117,7 +135,7 @@ class FileRange:
     """The bytes of a file from one offset up to another."""
 
     def __init__(self, path: Path, start: int, end: int) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._file: IO[bytes] = path.open("rb", buffering=0)
         self._file.seek(start)
         self._left = end - start
 
@@ -130,6 +148,47 @@ class FileRange:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class _CopiedRange:
+    """Bytes of a blob as they are read, which are also written to a file, in their places; other places are holes."""
+
+    def __init__(self, open_range: OpenRange, path: Path, start: int, end: int) -> None:
+        self._source = open_range(start, end)
+        self._at = start
+        self._file = -1
+        with contextlib.suppress(OSError):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def read(self, count: int, /) -> bytes | None:
+        """Return up to `count` bytes, none at the end."""
+        data = self._source.read(count)
+        if data and self._file >= 0:
+            try:
+                os.pwrite(self._file, data, self._at)
+            except OSError:
+                os.ftruncate(self._file, 0)  # the room that is left is the build's
+                os.close(self._file)
+                self._file = -1
+            self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Let go of both."""
+        self._source.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class _LateRange(FileRange):
+    """Bytes of a layer that is read from its beginning, as nothing better is there."""
+
+    def __init__(self, layer: Layer, start: int, end: int) -> None:
+        self._file = layer.open()
+        self._left = end - start
+        while start and (passed := len(self._file.read(min(start, _CHUNK)))):
+            start -= passed
 
 
 class _Copy:

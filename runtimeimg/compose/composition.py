@@ -21,7 +21,7 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
@@ -34,9 +34,11 @@ from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import BASE, Inode, Node, Owner, origin
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
+from runtimeimg.compose.packed import PackedLayer
 from runtimeimg.compose.principals import Principals
 from runtimeimg.compose.reading import Keep, Reader
 from runtimeimg.compose.sources import Source, covering
+from runtimeimg.compose.takeover import Item, LayerOf, UnlikeError
 from runtimeimg.compose.target import Target
 from runtimeimg.compose.tree import Tree
 from runtimeimg.compose.wanted import Wanted
@@ -92,7 +94,7 @@ class Composed:
 class _Draft:
     """A layer to be written: the entries, which may be asked for again and again, and what they are the result of."""
 
-    items: Callable[[], Iterable[emit.Item]]
+    items: Callable[[], Iterable[Item]]
     steps: tuple[int, ...]
 
     @property
@@ -120,7 +122,7 @@ def compose(
         for draft, key, path, known in zip(drafts, keys, paths, layers, strict=True):
             layer = known
             if layer is None:
-                layer = emit.write(draft.items(), path, settings.compression, work.contents, begin)
+                layer = work.written(draft, path, begin)
                 kept.keep(reader.cache, key, layer)
             if settings.tables and reader.cache is not None:
                 _keep_table(reader.cache, layer, draft.items())
@@ -128,7 +130,7 @@ def compose(
     return tuple(composed)
 
 
-def _keep_table(cache: Cache, layer: FileLayer, items: Iterable[emit.Item]) -> None:
+def _keep_table(cache: Cache, layer: FileLayer, items: Iterable[Item]) -> None:
     """Keep the table of a layer that was made of these entries, unless one is kept already."""
     key = layer.descriptor.digest.encoded
     if cache.get("toc", key) is None:
@@ -179,13 +181,38 @@ class _Composition:
         for draft in drafts:
             for item in draft.items():
                 place = item.inode.place
-                if place is None or place.source == BASE or item.entry.kind != FILE or not item.entry.size:
+                if place is None or place.source == BASE:
                     continue
                 refs = self._inputs.sources[place.source - 1].layers
                 if refs:
                     ref = layers.setdefault(refs[place.layer].key, refs[place.layer])
-                    wanted.setdefault(ref.key, array("I")).append(place.entry)
-        return self._reader.fetching(wanted, layers)
+                    if item.entry.kind == FILE and item.entry.size:
+                        wanted.setdefault(ref.key, array("I")).append(place.entry)
+        return self._reader.fetching(wanted, layers, indexed=self._settings.compression.takes_over)
+
+    def written(self, draft: _Draft, path: Path, begin: Callable[[Path], Making] | None) -> FileLayer:
+        """Write a layer, with parts of those that it comes from as they are where that is allowed."""
+        compression = self._settings.compression
+        if compression.takes_over:
+            try:
+                return emit.write(draft.items(), path, compression, self.contents, begin, self._layer_of())
+            except UnlikeError:
+                path.unlink()
+        return emit.write(draft.items(), path, compression, self.contents, begin)
+
+    def _layer_of(self) -> LayerOf:
+        """Return what tells the layer that something comes from, where parts of that may be taken over."""
+        known: dict[int, PackedLayer | None] = {}
+
+        def layer_of(inode: Inode) -> PackedLayer | None:
+            at = inode.origin
+            if at not in known:
+                place = inode.place
+                refs = self._inputs.sources[place.source - 1].layers if place and place.source != BASE else ()
+                known[at] = self._reader.packed(refs[place.layer]) if place and refs else None
+            return known[at]
+
+        return layer_of
 
     def key(self, draft: _Draft) -> str | None:
         """Return what a layer is kept under: its entries, and where their contents are; None for folders' files.
@@ -195,7 +222,7 @@ class _Composition:
         import msgpack
 
         compression = self._settings.compression
-        made_by = [*kept.RELEASE, compression.name, compression.level]
+        made_by = [*kept.RELEASE, *astuple(compression)]
         digest = hashlib.sha256(json.dumps(made_by).encode())
         pack = msgpack.Packer().pack
         layers = {

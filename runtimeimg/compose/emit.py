@@ -9,24 +9,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO, Self
 
 from runtimeimg.compose.grouping import Grouping
 from runtimeimg.compose.nodes import Inode, Name, owned
+from runtimeimg.compose.takeover import Cut, Item, LayerOf, Plan, of_none
 from runtimeimg.image.compress import BlobWriter, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
 from runtimeimg.image.reserving import reserving
-from runtimeimg.image.tarwrite import END, header, padding
+from runtimeimg.image.tarwrite import END, padding
 from runtimeimg.oci import Descriptor
 from runtimeimg.stores.growing import Making
-
-
-class Item(NamedTuple):
-    """An entry of the layer to come, and where its contents are if it has any."""
-
-    entry: Entry
-    inode: Inode
 
 
 def items(
@@ -68,18 +62,25 @@ def write(
     compression: Compression,
     contents: Callable[[Inode], Iterator[bytes | memoryview]],
     begin: Callable[[Path], Making] | None = None,
+    layer_of: LayerOf = of_none,
 ) -> FileLayer:
-    """Write a layer of `entries` to the file `path`; what `begin` returns is told of the blob as it grows."""
+    """Write a layer of `entries` to the file `path`; what `begin` returns is told of the blob as it grows.
+
+    Parts of the layers that `layer_of` tells are taken over as they are. Raises UnlikeError, and leaves the file, where
+    that cannot be done with a layer that seemed to allow it.
+    """
     with reserving(path) as file, contextlib.ExitStack() as stack:
         out = stack.enter_context(_Told(file, begin(path))) if begin is not None else file
         writer = stack.enter_context(BlobWriter(out, compression))
-        for entry, inode in entries:
-            writer.write(header(entry))
+        plan = Plan(layer_of)
+        archive = Cut(writer, plan.regions)
+        for (entry, inode), written in plan.headers(entries):
+            archive.write(written)
             if entry.kind == FILE and entry.size:
                 for piece in contents(inode):
-                    writer.write(piece)
-                writer.write(padding(entry.size))
-        writer.write(END)
+                    archive.write(piece)
+                archive.write(padding(entry.size))
+        archive.write(END)
         packed = writer.finish()
         if isinstance(out, _Told):
             out.finished(packed.descriptor)

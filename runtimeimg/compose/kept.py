@@ -13,7 +13,7 @@ from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.oci import Descriptor, Digest
 from runtimeimg.oci.mediatypes import is_layer
 
-RELEASE = (3, __version__)
+RELEASE = (4, __version__)
 """What changes with each release: nothing is taken from the cache that another one made."""
 
 KIND = "part"

@@ -13,7 +13,6 @@ blob's digest for the same reason: nobody can put a wrong table in the place of 
 from __future__ import annotations
 
 import contextlib
-from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from runtimeimg.cache import Cache
 from runtimeimg.compose import parted, sparse
 from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.layers import LayerRef
+from runtimeimg.compose.packed import MistrustedError, PackedLayer
 from runtimeimg.compose.setaside import PRUNE, SetAside
 from runtimeimg.compose.spool import Spool
 from runtimeimg.compose.wanted import Wanted
@@ -34,17 +34,12 @@ from runtimeimg.errors import IntegrityError, InvalidDocumentError, RemoteError,
 from runtimeimg.image.ahead import Counted, ahead
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
-from runtimeimg.image.marks import Marker
-from runtimeimg.image.spans import runs
+from runtimeimg.image.spans import Spans, runs
 from runtimeimg.image.tables import Parts, read_table
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
 _DEPTH = 3
-
-
-class MistrustedError(IntegrityError):
-    """A layer cannot be read by somebody's index, so nothing that the index says of it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +70,7 @@ class Reader:
     folder: Path | None = None
     tocs: dict[str, Toc] = field(default_factory=dict)
     _parts: dict[str, Parts] = field(default_factory=dict)
+    _spans: dict[str, Spans] = field(default_factory=dict)
     _aside: SetAside = field(default_factory=SetAside)
 
     def __enter__(self) -> Self:
@@ -103,12 +99,18 @@ class Reader:
         self._fetch(self._missing(wanted), layers)
 
     @contextlib.contextmanager
-    def fetching(self, wanted: Mapping[str, Iterable[int]], layers: Mapping[str, LayerRef]) -> Iterator[None]:
+    def fetching(
+        self, wanted: Mapping[str, Iterable[int]], layers: Mapping[str, LayerRef], *, indexed: bool = False
+    ) -> Iterator[None]:
         """Do as `fetch`, layer by layer in the order given, beside what is done in the context.
 
-        Contents that are asked for there are waited for; the context ends when all are read.
+        Contents that are asked for there are waited for; the context ends when all are read. With `indexed` there is an
+        index of all `layers` before it begins, of those that are worth it.
         """
         missing = self._missing(wanted)
+        if indexed:
+            lost = {key: ref for key, ref in layers.items() if sparse.may_be_taken(ref) and self._indexed(ref) is None}
+            self._fetch({key: missing.pop(key, bytearray(self.tocs[key].count)) for key in lost}, lost)
         if not missing:
             yield
             return
@@ -142,6 +144,13 @@ class Reader:
         """Return by layer key which entries are to be read, for the layers that have any."""
         flags = {key: self._aside.missing(key, indexes, self.tocs[key].count) for key, indexes in wanted.items()}
         return {key: found for key, found in flags.items() if any(found)}
+
+    def packed(self, ref: LayerRef) -> PackedLayer | None:
+        """Return what parts of a layer are taken over from as they are, None for one of which none can be."""
+        spans = self._indexed(ref)
+        if spans is None or spans.likeness is None:
+            return None
+        return PackedLayer(ref, spans, Blobs(self.cache, self.folder, self.account), self.account)
 
     def pieces(self, key: str, index: int, size: int) -> Iterator[bytes | memoryview]:
         """Yield the contents, `size` bytes, of an entry that was fetched; to be called from one thread only."""
@@ -188,9 +197,11 @@ class Reader:
 
     def _read_spans(self, ref: LayerRef, flags: bytearray, blobs: Blobs) -> bool:
         """Read flagged entries by the layer's index, and tell whether that could be done."""
-        if self.cache is None or (spans := sparse.find(self.cache, ref, len(flags))) is None:
+        if self.cache is None or (spans := self._indexed(ref)) is None or len(spans.marks) < 2:
             return False
         wanted = list(runs(spans, _flagged(flags)))
+        if not all(sparse.are_small(spans, held) for held, _ in wanted):
+            return False
         open_range = blobs.open_range(ref, sum(sparse.length(spans, held) for held, _ in wanted))
         if open_range is None:
             return False
@@ -201,8 +212,24 @@ class Reader:
                     self.account.add(unpacked_bytes=sparse.length(spans, held))
         except _UNREADABLE:
             sparse.drop(self.cache, ref)
+            del self._spans[ref.key]
             return False
         return True
+
+    def _indexed(self, ref: LayerRef) -> Spans | None:
+        """Return the index of a layer's spans, None where it is not known."""
+        if ref.key not in self._spans and self.cache is not None:
+            spans = sparse.find(self.cache, ref, self.tocs[ref.key].count)
+            if spans is not None:
+                self._spans[ref.key] = spans
+        return self._spans.get(ref.key)
+
+    def _keep_index(self, ref: LayerRef, spans: Spans, *, known: bool = True) -> None:
+        """Keep the index of a layer that was read whole; one that is `known` is going to be asked for."""
+        if known:
+            self._spans[ref.key] = spans
+        if self.cache is not None:
+            self.cache.put("spans", ref.encoded, spans.to_bytes())
 
     def _read_table(self, ref: LayerRef) -> bool:
         """Read the table that a layer of a registry carries itself, and tell whether that could be done."""
@@ -255,16 +282,17 @@ class Reader:
     def _read_whole(self, ref: LayerRef, keep: Keep | None, pieces: Iterator[bytes]) -> bool:
         linked = False
         wants = keep.wants if keep is not None else None
-        marker = Marker() if self.cache is not None and ref.layer.descriptor.size > sparse.LEAST_INDEXED else None
-        with Spool(self.folder) as spool, _unfolding(pieces, ref, marker) as (raw, unfolded, made):
+        indexer = None
+        if sparse.is_worth_it(ref) if self.cache is not None else keep is not None and sparse.may_be_taken(ref):
+            indexer = sparse.Indexer(ref)
+        with Spool(self.folder) as spool, _unfolding(pieces, ref, indexer) as (raw, unfolded, made):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
-            starts = array("Q")
             for entry in archive:
                 path = builder.add(entry)
                 if path is None:
                     continue
-                if marker is not None:
-                    starts.append(archive.start)
+                if indexer is not None:
+                    indexer.note(archive, entry)
                 if keep is None or wants is None:
                     continue
                 if entry.kind == FILE and wants(path):
@@ -277,33 +305,42 @@ class Reader:
         if self.cache:
             self.cache.drop("parts", ref.encoded)  # they are numbered as the layer's own table has them
             self.cache.put("toc", ref.encoded, toc.to_bytes())
-            if marker is not None:
-                starts.append(archive.start)
-                sparse.keep(self.cache, ref, marker, made.kind, starts)
-        return linked
+        if indexer is not None:
+            self._keep_index(ref, indexer.finish(archive, made.kind), known=keep is not None)
+        return linked or (self.cache is None and ref.key in self._spans)
 
     def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> bool:
-        """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more."""
+        """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more.
+
+        Where a layer that is worth an index has none, it is unfolded to its end and gets one.
+        """
         left = sum(flags)
         paths = (
             {index: row[0] for index, row in self.tocs[ref.key].rows() if flags[index]} if self._parts_of(ref) else {}
         )
-        with Spool(self.folder) as spool, _unfolding(pieces, ref) as (raw, unfolded, made):
+        indexer = sparse.Indexer(ref) if sparse.is_worth_it(ref) and self._indexed(ref) is None else None
+        with Spool(self.folder) as spool, _unfolding(pieces, ref, indexer) as (raw, unfolded, made):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:
                 path = builder.add(entry)
-                if path is not None and builder.count <= len(flags) and flags[builder.count - 1]:
+                if path is None:
+                    continue
+                if indexer is not None:
+                    indexer.note(archive, entry)
+                if builder.count <= len(flags) and flags[builder.count - 1]:
                     if paths and paths[builder.count - 1] != path:
                         break
                     spool.take(builder.count - 1, archive.content())
                     left -= 1
-                    if not left:
+                    if not left and indexer is None:
                         break
             unfolded.close()
             self.account.add(unpacked_bytes=made.raw_bytes)
             raw.finish()
             if left:
                 raise InvalidDocumentError(f"{ref.name}: it is not what its table of contents says", hint=PRUNE)
+            if indexer is not None and builder.count == len(flags):
+                self._keep_index(ref, indexer.finish(archive, made.kind))
             self._aside.add(ref.key, spool)
         return False
 
@@ -319,12 +356,12 @@ _UNREADABLE = (IntegrityError, InvalidDocumentError, RemoteError, TransientError
 
 @contextlib.contextmanager
 def _unfolding(
-    pieces: Iterator[bytes], ref: LayerRef, marker: Marker | None = None
+    pieces: Iterator[bytes], ref: LayerRef, indexer: sparse.Indexer | None = None
 ) -> Iterator[tuple[Counted, Generator[bytes, None, None], Unfolded]]:
     """Return the raw and the unfolded pieces of a layer, each made ahead by a thread that ends with the context."""
     source = ahead(pieces, _DEPTH)
     raw = Counted(source)
-    made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size, marker=marker)
+    made = Unfolded(raw, ref.name, size=ref.layer.descriptor.size, marker=indexer.marker if indexer else None)
     with contextlib.closing(source), contextlib.closing(ahead(made, _DEPTH)) as unfolded:
         try:
             yield raw, unfolded, made

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from runtimeimg.cache import DEFAULT_LIMIT, Cache
@@ -35,8 +36,7 @@ def key_of(inputs: Inputs, settings: Settings) -> str | None:
         "workDir": inputs.plan.work_dir,
         "created": inputs.created.seconds,
         "settings": [
-            settings.compression.name,
-            settings.compression.level,
+            *astuple(settings.compression),
             settings.layers,
             settings.link,
             settings.latest,

@@ -80,7 +80,7 @@ def share(image: Image, location: Location, cache: Cache, options: StoreOptions)
         spans = Spans.from_bytes(index) if index is not None else None
         if toc is None:
             return  # it was not read here
-        if spans is not None:
+        if spans is not None and len(spans.marks) > 1:
             found[digest] = (toc, spans)
     if not found:
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,10 +30,14 @@ _LEVELS = {"gzip": (1, 9, 1), "zstd": (1, 19, 3), "none": (0, 0, 0)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """How a layer is written: `gzip`, `zstd` or `none`, and how hard it is tried."""
+    """How a layer is written: `gzip`, `zstd` or `none`, and how hard it is tried.
+
+    `takes_over` tells that parts which are there already, packed alike, are taken as they are: no level was asked for.
+    """
 
     name: str = "gzip"
     level: int = 1
+    takes_over: bool = True
 
     @classmethod
     def parse(cls, name: str, level: str | None = None) -> Compression:
@@ -43,10 +48,10 @@ class Compression:
             raise UsageError(f"compression '{name}' is not known", hint="known are gzip, zstd and none")
         least, most, default = _LEVELS[name]
         if text is None:
-            return cls(name=name, level=default)
+            return cls(name=name, level=default, takes_over=name == "gzip")
         if not text.isdecimal() or not least <= int(text) <= most:
             raise UsageError(f"compression level '{text}' of {name} is not a number from {least} to {most}")
-        return cls(name=name, level=int(text))
+        return cls(name=name, level=int(text), takes_over=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,10 @@ class Sink(Protocol):
 
 
 class BlobWriter:
-    """Writes a tar stream to `out` as a layer blob; a context manager, `finish` returns what it came to."""
+    """Writes a tar stream to `out` as a layer blob; a context manager, `finish` returns what it came to.
+
+    Between `begin` and `end`, in a gzip blob, the stream is only hashed, and is there packed already.
+    """
 
     def __init__(self, out: Sink, compression: Compression) -> None:
         self._out = out
@@ -75,12 +83,13 @@ class BlobWriter:
         self._compress = _compressor(compression)
         self._workers = ThreadPoolExecutor(_WORKERS)
         self._hasher = ThreadPoolExecutor(1)
-        self._pending: deque[tuple[Future[bytes | bytearray], Future[None]]] = deque()
+        self._pending: deque[tuple[Future[bytes | bytearray] | None, Future[None]]] = deque()
         self._buffer = bytearray()
         self._diff = hashlib.sha256()
         self._size = 0
         self._blob = hashlib.sha256()
         self._written = 0
+        self._member: _Member | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +109,7 @@ class BlobWriter:
         """Write what is left and return the result."""
         if self._buffer or not self._size:
             self._submit(bytes(self._buffer))
-        while self._pending:
-            self._drain()
+        self._drain_all()
         return Packed(
             descriptor=Descriptor(
                 media_type=oci_layer(self._compression.name),
@@ -112,22 +120,86 @@ class BlobWriter:
             tar_size=self._size,
         )
 
+    def begin(self, opening: bytes) -> None:
+        """Begin a gzip member with these bytes of the blob; from now on what it holds is written, and only hashed."""
+        self._flush()
+        self._drain_all()
+        self._member = _Member()
+        self._emit(opening)
+
+    def checksum(self) -> int:
+        """Return the CRC-32 of what was written since the member was begun, or since this was asked last."""
+        self._flush()
+        self._drain_all()
+        assert self._member is not None
+        return self._member.part()
+
+    def splice(self, data: bytes) -> None:
+        """Add bytes of the blob to the member."""
+        self._emit(data)
+
+    def end(self) -> None:
+        """End the member; what is written then is packed again."""
+        self._flush()
+        self._drain_all()
+        assert self._member is not None
+        self._emit(self._member.trailer())
+        self._member = None
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._submit(bytes(self._buffer))
+            self._buffer.clear()
+
     def _submit(self, block: bytes) -> None:
         self._size += len(block)
-        hashed = self._hasher.submit(self._diff.update, block)
-        self._pending.append((self._workers.submit(self._compress, block), hashed))
+        member = self._member
+        hashed = self._hasher.submit(self._hash, block, member)
+        self._pending.append((self._workers.submit(self._compress, block) if member is None else None, hashed))
         if len(self._pending) > 2 * _WORKERS:
             self._drain()
 
+    def _hash(self, block: bytes, member: _Member | None) -> None:
+        self._diff.update(block)
+        if member is not None:
+            member.add(block)
+
     def _drain(self) -> None:
         compressed, hashed = self._pending.popleft()
-        self._emit(compressed.result())
+        if compressed is not None:
+            self._emit(compressed.result())
         hashed.result()
+
+    def _drain_all(self) -> None:
+        while self._pending:
+            self._drain()
 
     def _emit(self, data: bytes | bytearray) -> None:
         self._blob.update(data)
         self._out.write(data)
         self._written += len(data)
+
+
+class _Member:
+    """The CRC-32 and size of what a member holds, and the CRC-32 of a part of it (RFC 1952, section 2.3.1)."""
+
+    def __init__(self) -> None:
+        from isal.isal_zlib import crc32
+
+        self._crc32 = crc32
+        self._checksum = self._part = self._size = 0
+
+    def add(self, block: bytes) -> None:
+        self._size += len(block)
+        self._checksum = self._crc32(block, self._checksum)
+        self._part = self._crc32(block, self._part)
+
+    def part(self) -> int:
+        part, self._part = self._part, 0
+        return part
+
+    def trailer(self) -> bytes:
+        return struct.pack("<II", self._checksum, self._size & 0xFFFFFFFF)
 
 
 def _compressor(compression: Compression) -> Callable[[bytes], bytes | bytearray]:

@@ -42,7 +42,7 @@ def _unfolds(data: bytes, place: int) -> bool:
     """
     trial = zlib.decompressobj(-15, zdict=_NOTHING)
     try:
-        trial.decompress(_lead(place & 7)[:-1])
+        trial.decompress(lead(place & 7)[:-1])
         made = trial.decompress(aligned(place & 7, data[place >> 3 : (place >> 3) + _TRIAL]), _PROOF)
     except zlib.error:
         return False
@@ -60,7 +60,7 @@ def resumed(bit: int, window: bytes) -> Any:
     from isal import igzip_lib
 
     member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE, zdict=window)
-    member.decompress(_lead(bit)[:-1])
+    member.decompress(lead(bit)[:-1])
     return member
 
 
@@ -68,11 +68,11 @@ def aligned(bit: int, data: bytes) -> bytes:
     """Return the first bytes of what goes on at `bit`: the bits before it belong to the lead that was fed already."""
     if not bit or not data:
         return data
-    return bytes([data[0] & -(1 << bit) & 0xFF | _lead(bit)[-1]]) + data[1:]
+    return bytes([data[0] & -(1 << bit) & 0xFF | lead(bit)[-1]]) + data[1:]
 
 
 @cache
-def _lead(bit: int) -> bytes:
+def lead(bit: int) -> bytes:
     """Return blocks that hold nothing and end at `bit` of the last byte, which is to be shared with what follows."""
     bits = _odd_block() if bit & 1 else ""
     while len(bits) % 8 != bit:

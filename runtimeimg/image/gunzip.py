@@ -40,6 +40,8 @@ class Gunzip:
             marker = self._marker
             if marker is not None and marker.due(len(self._data)):
                 marker.set(Mark(8 * (marker.read - len(self._data)), marker.made, None))
+            if marker is not None:
+                marker.members += 1
             yield from self._member(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
             while len(self._data) < len(MAGIC) and (more := next(self._pieces, b"")):
                 self._data += more
@@ -83,14 +85,14 @@ class Gunzip:
     def _up_to_mark(self, member: Any, bit: int, marker: Marker) -> Iterator[bytes]:
         """Yield what comes before `bit` of the data, and a little more, which tells whether a block begins there."""
         byte, shared = bit // 8, bit % 8 > 0
-        ahead = self._data[byte : byte + _PROOF]
+        ahead = self._data[byte : min(byte + _PROOF, LEAST)]
         yield from self._feed(member, byte + shared)
         if member.eof:
             return
-        mark = Mark(8 * (marker.read - len(self._data) - shared) + bit % 8, marker.made, marker.window)
+        mark = marker.tried(8 * (marker.read - len(self._data) - shared) + bit % 8)
         proof = _proof(mark, ahead)
         made = bytearray()
-        for piece in self._feed(member, _PROOF - shared):
+        for piece in self._feed(member, len(ahead) - shared):
             made += piece
             yield piece
         if len(proof) >= _LEAST_PROOF and made.startswith(proof):

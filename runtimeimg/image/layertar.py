@@ -99,7 +99,8 @@ class LayerTar:
 
     `paid` tells how many bytes of the blob were read, which budgets grow with; those of the archive itself if None.
     `start` is the offset in the archive at which the current entry begins, its extended headers included, and at the
-    end of all that of what follows the last one. `fraction` are nanoseconds beyond the seconds of the entry's time.
+    end of all that of what follows the last one. `block` is its header block, empty where extended headers precede it.
+    `fraction` are nanoseconds beyond the seconds of the entry's time.
     """
 
     def __init__(self, pieces: Iterable[bytes], name: str, paid: Callable[[], int] | None = None) -> None:
@@ -118,6 +119,7 @@ class LayerTar:
         self._extension = 0
         self._contents = 0
         self.start = self.fraction = 0
+        self.block = b""
 
     def __iter__(self) -> Iterator[Entry]:
         try:
@@ -202,6 +204,7 @@ class LayerTar:
                 return None
             flag = block[156:157]
             if flag in _KINDS:
+                self.block = b"" if extended else block
                 return self._entry(block, flag, records)
             size = tarheader.number(block[124:136])
             if flag not in b"xgLK" or not flag:

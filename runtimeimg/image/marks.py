@@ -1,8 +1,13 @@
-"""Marks are set in a blob while it is unfolded whole, about every eight megabytes; spans.py says what they are for."""
+"""Marks are set in a blob while it is unfolded whole, about every eight megabytes; spans.py says what they are for.
+
+In gzip data they depend on the blob alone, not on the pieces that it comes in: what is made of a blob's spans is the
+same wherever and however often the blob is read.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from array import array
 from typing import NamedTuple
 
 from runtimeimg.image import deflate
@@ -27,17 +32,27 @@ class Mark(NamedTuple):
 
 
 class Marker:
-    """Collects the marks of one blob, and a sha256 digest of what is between them. For one thread."""
+    """Collects the marks of one blob, a sha256 digest of what is between them, and the CRC-32 of what that unfolds to.
+
+    `members` counts those of gzip. For one thread.
+    """
 
     def __init__(self) -> None:
+        from isal.isal_zlib import crc32
+
+        self._crc32 = crc32
         self.marks = [Mark(0, 0, None)]
         self.digests: list[bytes] = []
+        self.checksums = array("I")
+        self.members = 0
         self.read = 0
         self.made = 0
         self._held = bytearray()
         self._sum = hashlib.sha256(usedforsecurity=False)
         self._next = self._look = SPACING
         self._tail: list[bytes] = []
+        self._checksum = 0
+        self._tried: list[int] = []  # the checksums before a mark that is tried, and behind it
 
     def pulled(self, piece: bytes) -> None:
         """Note bytes of the blob, in their order."""
@@ -49,6 +64,9 @@ class Marker:
     def unfolded(self, piece: bytes) -> None:
         """Note what came out of them, in its order."""
         self.made += len(piece)
+        self._checksum = self._crc32(piece, self._checksum)
+        if self._tried:
+            self._tried[1] = self._crc32(piece, self._tried[1])
         self._tail = [piece] if len(piece) >= deflate.WINDOW else [*self._tail, piece]
         if len(self._tail) > 64:
             self._tail = [self.window]
@@ -68,13 +86,20 @@ class Marker:
 
     def find(self, data: bytes) -> int | None:
         """Return the bit of `data`, the bytes still to be unfolded, that seems to begin a block."""
-        bit = deflate.find_block(data)
+        bit = deflate.find_block(data[:LEAST])
         if bit is None:
             self.refuse()
         return bit
 
+    def tried(self, bit: int) -> Mark:
+        """Return a mark at a bit of the blob, here, which is to be set or refused when a little more was unfolded."""
+        self._tried = [self._checksum, 0]
+        return Mark(bit, self.made, self.window)
+
     def set(self, mark: Mark) -> None:
         """Set a mark, unless it came too late."""
+        ended, begun = self._tried or (self._checksum, 0)
+        self._tried = []
         byte = mark.bit // 8
         at = byte - (self.read - len(self._held))
         if at < 0:
@@ -82,6 +107,8 @@ class Marker:
         sum_of = self._sum.copy()
         sum_of.update(self._held[: at + (mark.bit % 8 > 0)])
         self.digests.append(sum_of.digest())
+        self.checksums.append(ended)
+        self._checksum = begun
         self._sum = hashlib.sha256(usedforsecurity=False)
         del self._held[:at]
         self.marks.append(mark)
@@ -89,12 +116,14 @@ class Marker:
 
     def refuse(self) -> None:
         """Look for another place further on: there was none, or it was a block of what is packed in the blob."""
-        self._look = self.read + _AGAIN
+        self._tried = []
+        self._look += _AGAIN
 
     def finish(self) -> None:
         """Sum up the last span."""
         self._sum_up(len(self._held))
         self.digests.append(self._sum.digest())
+        self.checksums.append(self._checksum)
 
     def _sum_up(self, count: int) -> None:
         with memoryview(self._held) as held:

@@ -15,20 +15,22 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from runtimeimg import budgets
 from runtimeimg.errors import IntegrityError
 from runtimeimg.image.decompress import Unfolded, inflated
 from runtimeimg.image.deflate import WINDOW
 from runtimeimg.image.marks import Mark
+from runtimeimg.image.tarwrite import Style, is_name
 from runtimeimg.image.zstd import unpacked, zstd
 
-_FORMAT = 1
+_FORMAT = 2
 _MAX_SPANS = 1 << 20
 _DIGEST = 32
 
 _CHUNK = 1 << 18
+_NOT_OURS = (ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 class ByteSource(Protocol):
@@ -46,12 +48,43 @@ OpenRange = Callable[[int, int], ByteSource]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """What tells whether a part of another archive is what a span unfolds to, which is one gzip member's.
+
+    `checksums` are the CRC-32 of what each span unfolds to, `heads` those of the header block of each entry, that of
+    nothing where extended headers precede it. `style` is how the archive's headers were written.
+    """
+
+    checksums: array[int]
+    heads: array[int]
+    style: Style
+
+    def fits(self, marks: Sequence[Mark], starts: Sequence[int]) -> bool:
+        """Tell whether there is one of each, and marks are those of blocks."""
+        counted = len(self.checksums) == len(marks) and len(self.heads) == len(starts) - 1
+        return counted and all(mark.window for mark in marks[1:])
+
+    def to_row(self) -> tuple[object, ...]:
+        """Return it for keeping."""
+        return self.checksums.tobytes(), self.heads.tobytes(), self.style
+
+    @classmethod
+    def from_row(cls, row: Any) -> Self:
+        """Return one that was kept; ValueError or TypeError for what is none."""
+        checksums, heads, (typed, users, groups) = row
+        for names in (users, groups):
+            if not all(type(number) is int and is_name(name) for number, name in names.items()):
+                raise ValueError(names)
+        return cls(checksums=array("I", checksums), heads=array("I", heads), style=Style(bool(typed), users, groups))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spans:
     """The spans of a blob of `size` bytes: `marks` where they begin, the first at 0, and a sha256 digest of each.
 
     `kind` is what the blob is: gzip, zstd or none.
     `starts` are the offsets, in the unfolded archive, at which the entries of the layer's table begin, headers
-    included, and where the last one ends.
+    included, and where the last one ends. `likeness` is there where spans may be taken over as they are.
     """
 
     kind: str
@@ -59,6 +92,7 @@ class Spans:
     marks: tuple[Mark, ...]
     digests: tuple[bytes, ...]
     starts: array[int]
+    likeness: Likeness | None = None
 
     def to_bytes(self) -> bytes:
         """Return the index for keeping."""
@@ -69,7 +103,10 @@ class Spans:
         for number in range(len(steps) - 1, 0, -1):
             steps[number] -= steps[number - 1]
         marks = [(mark.bit, mark.at, None if mark.window is None else pack(mark.window, 1)) for mark in self.marks]
-        packed: bytes = msgpack.packb((_FORMAT, self.kind, self.size, marks, self.digests, pack(steps.tobytes(), 1)))
+        likeness = None if self.likeness is None else self.likeness.to_row()
+        packed: bytes = msgpack.packb(
+            (_FORMAT, self.kind, self.size, marks, self.digests, pack(steps.tobytes(), 1), likeness)
+        )
         return packed
 
     @classmethod
@@ -78,7 +115,9 @@ class Spans:
         import msgpack
 
         try:
-            form, kind, size, marks, digests, steps = msgpack.unpackb(data, use_list=False, max_array_len=_MAX_SPANS)
+            form, kind, size, marks, digests, steps, like = msgpack.unpackb(
+                data, use_list=False, max_array_len=_MAX_SPANS, strict_map_key=False
+            )
             numbers = [size, *(mark[0] for mark in marks), *(mark[1] for mark in marks)]
             if form != _FORMAT or not all(type(number) is int for number in numbers):
                 return None
@@ -86,14 +125,23 @@ class Spans:
             for number in range(1, len(starts)):
                 starts[number] += starts[number - 1]
             found = tuple(Mark(bit, at, packed and unpacked(packed, WINDOW)) for bit, at, packed in marks)
-            made = cls(kind=kind, size=size, marks=found, digests=digests, starts=starts)
+            likeness = None if like is None else Likeness.from_row(like)
+            made = cls(kind=kind, size=size, marks=found, digests=digests, starts=starts, likeness=likeness)
             return made if made.holds_together() else None
-        except (ValueError, TypeError, OverflowError, MemoryError, msgpack.UnpackException, zstd().ZstdError):
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            MemoryError,
+            msgpack.UnpackException,
+            zstd().ZstdError,
+        ):
             return None
 
     def holds_together(self) -> bool:
         """Tell whether the values are of their kinds, in their order and within bounds."""
-        marks, starts = self.marks, self.starts
+        marks, starts, likeness = self.marks, self.starts, self.likeness
         return (
             self.kind in ("gzip", "zstd", "none")
             and 0 < len(marks) == len(self.digests)
@@ -104,6 +152,7 @@ class Spans:
             and all(one.bit < other.bit and one.at <= other.at for one, other in pairwise(marks))
             and marks[-1].bit < 8 * self.size
             and all(one < other for one, other in pairwise(starts))
+            and (likeness is None or likeness.fits(marks, starts))
         )
 
     def holding(self, start: int, end: int) -> range:
@@ -123,7 +172,7 @@ class Spans:
         Raises IntegrityError for one that is not what it was when the index was made.
         """
         mark = self.marks[held.start]
-        pieces = self._verified(held, open_range, name)
+        pieces = self.verified(held, open_range, name)
         with contextlib.closing(pieces):
             if self.kind == "none":
                 yield from pieces
@@ -132,8 +181,11 @@ class Spans:
             else:
                 yield from inflated(mark, pieces, name)
 
-    def _verified(self, held: range, open_range: OpenRange, name: str) -> Generator[bytes, None, None]:
-        """Yield the bytes of spans, a byte that two of them share once."""
+    def verified(self, held: range, open_range: OpenRange, name: str) -> Generator[bytes, None, None]:
+        """Yield the bytes of spans that follow on each other, a byte that two of them share once.
+
+        Raises IntegrityError before any byte of a span that is not what it was.
+        """
         at = self.bounds(held.start)[0]
         data = bytearray()
         with contextlib.closing(open_range(at, self.bounds(held.stop - 1)[1])) as source:

@@ -7,6 +7,10 @@ extended attributes. Owners are numbers only. `hdrcharset=BINARY` precedes names
 
 from __future__ import annotations
 
+import re
+import stat
+from typing import NamedTuple
+
 from runtimeimg.image.layertar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -23,12 +27,59 @@ END = bytes(2 * BLOCK)
 """What ends an archive."""
 
 _FLAGS = {FILE: b"0", HARDLINK: b"1", SYMLINK: b"2", CHARACTER: b"3", BLOCK_DEVICE: b"4", DIRECTORY: b"5", FIFO: b"6"}
+_TYPES = {
+    b"0": stat.S_IFREG,
+    b"1": stat.S_IFREG,
+    b"2": stat.S_IFLNK,
+    b"3": stat.S_IFCHR,
+    b"4": stat.S_IFBLK,
+    b"5": stat.S_IFDIR,
+    b"6": stat.S_IFIFO,
+}
 _MAX_ID = 0o7777777
 _MAX_SIZE = 0o77777777777
+_MAX_PREFIX = 155
+_NAMELESS = bytes(64)
+_NAME = re.compile(rb"[A-Za-z0-9_.-]{0,31}")
+_MAX_NAMES = 256
 
 
-def header(entry: Entry) -> bytes:
-    """Return all header blocks of `entry`; its contents follow, filled up to a multiple of 512 bytes."""
+class Style(NamedTuple):
+    """What another writer of archives adds to a header that readers of layers pass over.
+
+    That is the kind of the file in the field of its mode, and names of users and groups by their numbers.
+    """
+
+    typed: bool
+    users: dict[int, bytes]
+    groups: dict[int, bytes]
+
+    def learn(self, entry: Entry, block: bytes) -> Style:
+        """Return the style with what the header block of an entry tells beyond it; of each id the first name counts."""
+        typed = self.typed or (block[100:108] > b"0010000" and block[156:157] in _TYPES)
+        for names, number, field in (
+            (self.users, entry.uid, block[265:297]),
+            (self.groups, entry.gid, block[297:329]),
+        ):
+            if number not in names and len(names) < _MAX_NAMES:
+                name = field.rstrip(b"\0")
+                names[number] = name if is_name(name) else b""
+        return self._replace(typed=typed)
+
+
+def is_name(name: bytes) -> bool:
+    """Tell whether a name is one of a user or group, or none at all."""
+    return _NAME.fullmatch(name) is not None
+
+
+_PLAIN = Style(False, {}, {})
+
+
+def header(entry: Entry, style: Style = _PLAIN) -> bytes:
+    """Return all header blocks of `entry`; its contents follow, filled up to a multiple of 512 bytes.
+
+    `style` adds what another writer does; nothing is added where there is nobody to be like.
+    """
     path, kind, mode, uid, gid, size, mtime, target, device, xattrs = entry
     if kind == DIRECTORY:
         path += b"/"
@@ -45,7 +96,11 @@ def header(entry: Entry) -> bytes:
     size = _fitting(size, _MAX_SIZE, b"size", records)
     mtime = _fitting(mtime, _MAX_SIZE, b"mtime", records)
     records += [(b"SCHILY.xattr." + key, value) for key, value in xattrs]
-    block = _block(name, mode, uid, gid, size, mtime, _FLAGS[kind], target, device, prefix)
+    flag = _FLAGS[kind]
+    if style.typed:
+        mode |= _TYPES[flag]
+    names = style.users.get(uid, b"").ljust(32, b"\0") + style.groups.get(gid, b"").ljust(32, b"\0")
+    block = _block(name, mode, uid, gid, size, mtime, flag, target, names, device, prefix)
     return _extended(records) + block if records else block
 
 
@@ -60,8 +115,8 @@ def _split(path: bytes) -> tuple[bytes | None, bytes]:
         return None, b""
     if len(path) <= 100:
         return path, b""
-    at = path.find(b"/", len(path) - 101, len(path) - 1)
-    return (path[at + 1 :], path[:at]) if 0 < at <= 155 else (None, b"")
+    at = path.rfind(b"/", 0, min(_MAX_PREFIX + 1, len(path) - 1))  # as late as it may be, as Go's writer does it
+    return (path[at + 1 :], path[:at]) if at > 0 and len(path) - at <= 101 else (None, b"")
 
 
 def _fitting(value: int, most: int, key: bytes, records: list[tuple[bytes, bytes]]) -> int:
@@ -80,10 +135,11 @@ def _block(
     mtime: int,
     flag: bytes,
     link: bytes,
+    names: bytes,
     device: tuple[int, int],
     prefix: bytes,
 ) -> bytes:
-    text = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%64b%07o\0%07o\0%b" % (
+    text = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\x0000%b%07o\0%07o\0%b" % (
         name.ljust(100, b"\0"),
         mode,
         uid,
@@ -92,7 +148,7 @@ def _block(
         mtime,
         flag,
         link.ljust(100, b"\0"),
-        bytes(64),
+        names,
         *device,
         prefix.ljust(167, b"\0"),
     )
@@ -104,7 +160,7 @@ def _extended(records: list[tuple[bytes, bytes]]) -> bytes:
     if any(key in (b"path", b"linkpath") and not _is_utf8(value) for key, value in records):
         records = [(b"hdrcharset", b"BINARY"), *records]
     data = b"".join(_record(key, value) for key, value in records)
-    block = _block(b"PaxHeader", 0o644, 0, 0, len(data), 0, b"x", b"", (0, 0), b"")
+    block = _block(b"PaxHeader", 0o644, 0, 0, len(data), 0, b"x", b"", _NAMELESS, (0, 0), b"")
     return block + data + padding(len(data))
 
 

@@ -242,8 +242,8 @@ UNREADABLE = {
 
 
 def bomb(spans: bytes) -> bytes:
-    form, kind, size, marked, digests, _ = msgpack.unpackb(spans, use_list=False)
-    return msgpack.packb((form, kind, size, marked, digests, zstd().compress(bytes(1 << 28), 1)))
+    form, kind, size, marked, digests, _, _ = msgpack.unpackb(spans, use_list=False, strict_map_key=False)
+    return msgpack.packb((form, kind, size, marked, digests, zstd().compress(bytes(1 << 28), 1), None))
 
 
 def bombed_table() -> bytes:

@@ -277,7 +277,7 @@ def test_of_a_blob_that_is_not_kept_parts_are_downloaded(make_world):
 
 def damaged_index(chance: random.Random, raw: bytes) -> bytes:
     """Return an index with one of its values changed to another of some kind."""
-    form, kind, size, marked, digests, starts = msgpack.unpackb(raw, use_list=False)
+    form, kind, size, marked, digests, starts, likeness = msgpack.unpackb(raw, use_list=False, strict_map_key=False)
     marked, digests = [list(mark) for mark in marked], list(digests)
     at = chance.randrange(len(marked))
     how = chance.randrange(9)
@@ -299,7 +299,7 @@ def damaged_index(chance: random.Random, raw: bytes) -> bytes:
         del marked[at], digests[at]
     else:
         return raw[: chance.randrange(len(raw))]
-    return msgpack.packb((form, kind, size, marked, digests, starts))
+    return msgpack.packb((form, kind, size, marked, digests, starts, likeness))
 
 
 class Cut(io.BytesIO):
