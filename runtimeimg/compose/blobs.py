@@ -46,45 +46,53 @@ class Blobs:
 
     def read(self, ref: LayerRef, take: Take) -> None:
         """Hand the blob of a layer to `take`, from the cache if it is there, else from its store."""
-        origin = ref.layer.origin
-        if self._folder is None or origin is None or origin.store != "registry":
+        if self._folder is None or not _is_remote(ref):
             once_more(lambda: take(raw_pieces(ref.layer.open())))
             return
-        path = self._folder / f"blob-{ref.layer.descriptor.digest.encoded}"
+        path = self._copy(ref, "blob")
         if self._from_file(ref.layer, path, take):
             return
         once_more(lambda: self._fetch(ref.layer, path, take))
 
     def open_range(self, ref: LayerRef, wanted: int) -> OpenRange | None:
         """Return what opens parts of a layer's blob, of which `wanted` bytes are; None where reading all is better."""
+        path = self._file(ref)
+        if path is not None:
+            self._account.add(cache_hits=_is_remote(ref))
+            return partial(FileRange, path)
+        if wanted > ref.layer.descriptor.size * _SMALL_PART and not ref.trusting:
+            return None
+        ranges = _ranges(ref)
+        return partial(_CopiedRange, ranges, self._copy(ref, "some")) if ranges and self._folder else ranges
+
+    def files(self, ref: LayerRef) -> Iterator[OpenRange]:
+        """Yield what opens parts of files that a layer's blob, or some of it, was read from or copied to."""
+        paths = [self._copy(ref, "some"), self._copy(ref, "blob")] if self._folder is not None else []
+        for path in (*paths, self._file(ref)):
+            if path is not None and path.exists():
+                yield partial(FileRange, path)
+
+    def remote(self, ref: LayerRef) -> Iterator[OpenRange]:
+        """Yield what opens parts of a layer's blob where that is kept, the quickest first."""
+        ranges = _ranges(ref)
+        if ranges is not None:
+            yield ranges
+        yield partial(_LateRange, ref.layer)
+
+    def _copy(self, ref: LayerRef, name: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{name}-{ref.layer.descriptor.digest.encoded}"
+
+    def _file(self, ref: LayerRef) -> Path | None:
+        """Return a file of this machine that has all of a blob."""
         descriptor, origin = ref.layer.descriptor, ref.layer.origin
         if origin is not None and origin.store == "file":
-            return partial(FileRange, Path(origin.place))
-        if origin is None or origin.store != "registry":
+            return Path(origin.place)
+        if not _is_remote(ref) or self._cache is None or self._folder is None:
             return None
-        if self._cache is not None and self._folder is not None:
-            path = self._folder / f"part-{descriptor.digest.encoded}"
-            if path.exists() or self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path):
-                self._account.add(cache_hits=1)
-                return partial(FileRange, path)
-        if not isinstance(ref.layer, Ranged) or (wanted > descriptor.size * _SMALL_PART and not ref.trusting):
-            return None
-        ranges = ref.layer.ranges
-        if ranges is None or self._folder is None:
-            return ranges
-        return partial(_CopiedRange, ranges, self._folder / f"some-{descriptor.digest.encoded}")
-
-    def places(self, ref: LayerRef) -> Iterator[OpenRange]:
-        """Yield what opens parts of a layer's blob that was read before, the nearest first; none need have them."""
-        digest = ref.layer.descriptor.digest.encoded
-        if self._folder is not None:
-            for path in (self._folder / f"some-{digest}", self._folder / f"blob-{digest}"):
-                if path.exists():
-                    yield partial(FileRange, path)
-        near = self.open_range(ref, 0)
-        if near is not None:
-            yield near
-        yield partial(_LateRange, ref.layer)
+        path = self._copy(ref, "part")
+        there = path.exists() or self._cache.link_out("blob", descriptor.digest.encoded, descriptor.size, path)
+        return path if there else None
 
     def _fetch(self, layer: Layer, path: Path, take: Take) -> None:
         whole = _Copy(path)
@@ -114,6 +122,14 @@ class Blobs:
             self._account.add(cache_hits=1)
             path.unlink(missing_ok=True)
         return True
+
+
+def _is_remote(ref: LayerRef) -> bool:
+    return ref.layer.origin is not None and ref.layer.origin.store == "registry"
+
+
+def _ranges(ref: LayerRef) -> OpenRange | None:
+    return ref.layer.ranges if _is_remote(ref) and isinstance(ref.layer, Ranged) else None
 
 
 def downloaded(layers: Iterable[Layer], cache: Cache, folder: Path) -> tuple[Layer, ...]:

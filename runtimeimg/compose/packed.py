@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import chain
@@ -11,7 +12,7 @@ from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.sparse import are_small
 from runtimeimg.errors import IntegrityError, RemoteError, TransientError
-from runtimeimg.image.spans import Likeness, Spans
+from runtimeimg.image.spans import Likeness, Spans, pieces_of
 
 _MOST_ENTRIES = 1 << 14
 """Entries of a span that is taken over: they are looked at together before any is written."""
@@ -49,14 +50,15 @@ class PackedLayer:
 
         Raises IntegrityError where none of the places that have the blob gives what it was.
         """
-        for open_range in self._blobs.places(self._ref):
-            pieces = self.spans.verified(range(number, number + 1), open_range, self._ref.name)
-            try:
-                first = next(pieces)
-            except (IntegrityError, RemoteError, TransientError, OSError):
-                continue
-            start, end = self.spans.bounds(number)
-            self._account.add(taken_bytes=end - start)
-            return chain([first], pieces)
+        start, end = self.spans.bounds(number)
+        self._account.add(taken_bytes=end - start)
+        for open_range in self._blobs.files(self._ref):
+            with contextlib.suppress(OSError):
+                if self.spans.is_in(number, open_range):
+                    return pieces_of(open_range(start, end))
+        for open_range in self._blobs.remote(self._ref):
+            found = self.spans.verified(range(number, number + 1), open_range, self._ref.name)
+            with contextlib.suppress(IntegrityError, RemoteError, TransientError):
+                return chain([next(found)], found)
         error = MistrustedError if self._ref.trusting else IntegrityError
         raise error(f"{self._ref.name}: part {number} of it is not what it was when it was read before")

@@ -240,7 +240,8 @@ def test_parts_that_were_read_are_not_downloaded_again(world):
 
 def test_a_part_that_is_nowhere_as_it_was_is_an_error(world, monkeypatch):
     place = world(packed_by("gzip6", archive(members(7), STYLES["like ours"])))
-    monkeypatch.setattr(packed.Blobs, "places", lambda *_: iter([lambda start, end: io.BytesIO(bytes(end - start))]))
+    for name in ("files", "remote"):
+        monkeypatch.setattr(packed.Blobs, name, lambda *_: iter([lambda start, end: io.BytesIO(bytes(end - start))]))
     with pytest.raises(IntegrityError, match="is not what it was"):
         place.build()
     assert not list((place.cache.root / "v1" / "layer").glob("??/*"))
@@ -316,16 +317,18 @@ def test_an_owner_that_is_asked_for_is_written_without_the_builders_names(world)
 @pytest.fixture(scope="module")
 def long_text():
     data = prose(1, 5_000_000)
-    return data, packed_by("gzip6", data)
+    blob = packed_by("gzip6", data)
+    with pytest.MonkeyPatch.context() as closer:
+        closer.setattr(marks, "SPACING", 5_000)
+        spans, _ = index_of(blob)
+    return data, blob, spans
 
 
 @pytest.mark.parametrize("bit", range(8))
 @pytest.mark.parametrize("end", range(8))
-def test_blocks_are_taken_from_any_bit_to_any_bit(monkeypatch, long_text, bit, end):
+def test_blocks_are_taken_from_any_bit_to_any_bit(long_text, bit, end):
     """Blocks between two marks of which the first begins at one bit and the last ends at another."""
-    monkeypatch.setattr(marks, "SPACING", 5_000)
-    data, blob = long_text
-    spans, _ = index_of(blob)
+    data, blob, spans = long_text
     bits = [mark.bit % 8 if mark.window else -1 for mark in spans.marks]
     first, last = next(
         pair for pair in combinations(range(len(bits)), 2) if (bits[pair[0]], bits[pair[1]]) == (bit, end)
