@@ -17,8 +17,7 @@ from runtimeimg.compose.blobs import downloaded
 from runtimeimg.compose.composition import Composed, Inputs, Settings, compose
 from runtimeimg.compose.grouping import MODES, Mode
 from runtimeimg.compose.history import lines, moment
-from runtimeimg.compose.packed import MistrustedError
-from runtimeimg.compose.reading import Reader
+from runtimeimg.compose.reading import MistrustedError, Reader
 from runtimeimg.compose.sources import FolderSource, ImageSource, Source
 from runtimeimg.errors import UsageError
 from runtimeimg.hostfile import FULL, system_error

@@ -159,7 +159,9 @@ class Seen:
 def seen_of(part: Part, image: Image, cache: Cache | None) -> Seen:
     """Return an image that was built of a part with those it was made from, to be looked into."""
     from runtimeimg.builders.native import shares_index
+    from runtimeimg.cli.memory import give_back
 
+    give_back()
     plan = part.request.plan
     image = dataclasses.replace(image, name=plan.outputs[0] if plan.outputs else plan.name or image.name)
     base, builder = opened_one(part, plan.base, image), builder_of(part, image)

@@ -34,7 +34,7 @@ from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import BASE, Inode, Node, Owner, origin
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
-from runtimeimg.compose.packed import PackedLayer
+from runtimeimg.compose.packed import PackedLayer, SpanError
 from runtimeimg.compose.principals import Principals
 from runtimeimg.compose.reading import Keep, Reader
 from runtimeimg.compose.sources import Source, covering
@@ -194,10 +194,17 @@ class _Composition:
         """Write a layer, with parts of those that it comes from as they are where that is allowed."""
         compression = self._settings.compression
         if compression.takes_over:
-            try:
-                return emit.write(draft.items(), path, compression, self.contents, begin, self._layer_of())
-            except UnlikeError:
-                path.unlink()
+            for last in (False, True):
+                try:
+                    return emit.write(draft.items(), path, compression, self.contents, begin, self._layer_of())
+                except UnlikeError:
+                    path.unlink()
+                    break
+                except SpanError as error:
+                    if last:
+                        raise
+                    path.unlink()
+                    self._reader.index_anew(error.ref)
         return emit.write(draft.items(), path, compression, self.contents, begin)
 
     def _layer_of(self) -> LayerOf:

@@ -18,8 +18,12 @@ _MOST_ENTRIES = 1 << 14
 """Entries of a span that is taken over: they are looked at together before any is written."""
 
 
-class MistrustedError(IntegrityError):
-    """A layer cannot be read by somebody's index, so nothing that the index says of it counts."""
+class SpanError(IntegrityError):
+    """A span of a layer is nowhere as the layer's index has it; the index itself may be wrong."""
+
+    def __init__(self, ref: LayerRef, number: int) -> None:
+        super().__init__(f"{ref.name}: part {number} of it is not what it was when it was read before")
+        self.ref = ref
 
 
 class PackedLayer:
@@ -48,7 +52,7 @@ class PackedLayer:
     def span(self, number: int) -> Iterator[bytes]:
         """Yield the bytes of a span, with all of the bytes that it shares with those before and behind it.
 
-        Raises IntegrityError where none of the places that have the blob gives what it was.
+        Raises SpanError where none of the places that have the blob gives what it was.
         """
         start, end = self.spans.bounds(number)
         self._account.add(taken_bytes=end - start)
@@ -60,5 +64,4 @@ class PackedLayer:
             found = self.spans.verified(range(number, number + 1), open_range, self._ref.name)
             with contextlib.suppress(IntegrityError, RemoteError, TransientError):
                 return chain([next(found)], found)
-        error = MistrustedError if self._ref.trusting else IntegrityError
-        raise error(f"{self._ref.name}: part {number} of it is not what it was when it was read before")
+        raise SpanError(self._ref, number)

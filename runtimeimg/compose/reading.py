@@ -26,7 +26,7 @@ from runtimeimg.cache import Cache
 from runtimeimg.compose import parted, sparse
 from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.layers import LayerRef
-from runtimeimg.compose.packed import MistrustedError, PackedLayer
+from runtimeimg.compose.packed import PackedLayer
 from runtimeimg.compose.setaside import PRUNE, SetAside
 from runtimeimg.compose.spool import Spool
 from runtimeimg.compose.wanted import Wanted
@@ -40,6 +40,10 @@ from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
 _DEPTH = 3
+
+
+class MistrustedError(IntegrityError):
+    """A layer cannot be read by somebody's index, so nothing that the index says of it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +113,15 @@ class Reader:
         """
         missing = self._missing(wanted)
         if indexed:
-            lost = {key: ref for key, ref in layers.items() if sparse.may_be_taken(ref) and self._indexed(ref) is None}
-            self._fetch({key: missing.pop(key, bytearray(self.tocs[key].count)) for key in lost}, lost)
+            for ref in layers.values():
+                if sparse.may_be_taken(ref):
+                    self._index(ref, missing)
         if not missing:
             yield
             return
         self._aside.expect(missing)
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
-            done = pool.submit(self._fetch, missing, layers)
+            done = pool.submit(self._fetch, missing, layers, indexed=indexed)
             try:
                 yield
             except BaseException:
@@ -124,12 +129,14 @@ class Reader:
                 raise
             done.result()
 
-    def _fetch(self, missing: Mapping[str, bytearray], layers: Mapping[str, LayerRef]) -> None:
+    def _fetch(
+        self, missing: Mapping[str, bytearray], layers: Mapping[str, LayerRef], *, indexed: bool = False
+    ) -> None:
         failure: BaseException | None = None
         try:
             self._each(
                 [layers[key] for key in missing],
-                lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces),
+                lambda ref, pieces: self._read_some(ref, missing[ref.key], pieces, indexed=indexed),
                 lambda ref, blobs: (
                     self._read_spans(ref, missing[ref.key], blobs) or self._read_parts(ref, missing[ref.key], blobs)
                 ),
@@ -146,8 +153,11 @@ class Reader:
         return {key: found for key, found in flags.items() if any(found)}
 
     def packed(self, ref: LayerRef) -> PackedLayer | None:
-        """Return what parts of a layer are taken over from as they are, None for one of which none can be."""
-        spans = self._indexed(ref)
+        """Return what parts of a layer are taken over from as they are, None for one of which none can be.
+
+        It must be one that `fetching` has indexed.
+        """
+        spans = self._spans.get(ref.key)
         if spans is None or spans.likeness is None:
             return None
         return PackedLayer(ref, spans, Blobs(self.cache, self.folder, self.account), self.account)
@@ -212,17 +222,30 @@ class Reader:
                     self.account.add(unpacked_bytes=sparse.length(spans, held))
         except _UNREADABLE:
             sparse.drop(self.cache, ref)
-            del self._spans[ref.key]
             return False
         return True
 
+    def index_anew(self, ref: LayerRef) -> None:
+        """Make the index of a layer again, which may be what is wrong with it."""
+        flags = bytearray(self.tocs[ref.key].count)
+        self._each([ref], lambda ref, pieces: self._read_some(ref, flags, pieces, indexed=True))
+
+    def _index(self, ref: LayerRef, missing: dict[str, bytearray]) -> None:
+        """Have the index of a layer; where it is not kept the layer is read, and what is missing of it taken along."""
+        spans = self._indexed(ref)
+        if spans is not None:
+            self._spans[ref.key] = spans
+        elif ref.key in missing:
+            self._fetch({ref.key: missing.pop(ref.key)}, {ref.key: ref}, indexed=True)
+        else:
+            self.index_anew(ref)
+
     def _indexed(self, ref: LayerRef) -> Spans | None:
         """Return the index of a layer's spans, None where it is not known."""
-        if ref.key not in self._spans and self.cache is not None:
+        spans = self._spans.get(ref.key)
+        if spans is None and self.cache is not None:
             spans = sparse.find(self.cache, ref, self.tocs[ref.key].count)
-            if spans is not None:
-                self._spans[ref.key] = spans
-        return self._spans.get(ref.key)
+        return spans
 
     def _keep_index(self, ref: LayerRef, spans: Spans, *, known: bool = True) -> None:
         """Keep the index of a layer that was read whole; one that is `known` is going to be asked for."""
@@ -309,16 +332,16 @@ class Reader:
             self._keep_index(ref, indexer.finish(archive, made.kind), known=keep is not None)
         return linked or (self.cache is None and ref.key in self._spans)
 
-    def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes]) -> bool:
+    def _read_some(self, ref: LayerRef, flags: bytearray, pieces: Iterator[bytes], *, indexed: bool) -> bool:
         """Read flagged entries. Behind the last one the blob is only read to be verified, not unfolded any more.
 
-        Where a layer that is worth an index has none, it is unfolded to its end and gets one.
+        Where it is to be `indexed` it is unfolded to its end.
         """
         left = sum(flags)
         paths = (
             {index: row[0] for index, row in self.tocs[ref.key].rows() if flags[index]} if self._parts_of(ref) else {}
         )
-        indexer = sparse.Indexer(ref) if sparse.is_worth_it(ref) and self._indexed(ref) is None else None
+        indexer = sparse.Indexer(ref) if indexed and sparse.may_be_taken(ref) else None
         with Spool(self.folder) as spool, _unfolding(pieces, ref, indexer) as (raw, unfolded, made):
             archive, builder = LayerTar(unfolded, ref.name, raw.count), TocBuilder(ref.name, raw.count)
             for entry in archive:

@@ -167,18 +167,14 @@ class Cut:
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes of the archive. Raises UnlikeError."""
-        view = memoryview(data)
-        while view:
-            if not self._regions:
-                self._writer.write(view)
-                self._at += len(view)
-                return
-            count = min(self._bound(self._regions[0]) - self._at, len(view))
-            self._writer.write(view[:count])
-            self._at += count
-            view = view[count:]
-            if self._regions:
-                self._pass(self._regions[0])
+        while self._regions and self._at + len(data) >= (bound := self._bound(self._regions[0])):
+            count = bound - self._at
+            self._writer.write(memoryview(data)[:count])
+            self._at = bound
+            self._pass(self._regions[0])
+            data = memoryview(data)[count:]
+        self._writer.write(data)
+        self._at += len(data)
 
     def _bound(self, region: Region) -> int:
         """Return the next offset at which something is to be done, the current one where a region begins here."""

@@ -19,8 +19,9 @@ from runtimeimg.cache import Cache
 from runtimeimg.compose import packed, sparse, takeover
 from runtimeimg.errors import IntegrityError
 from runtimeimg.image import compress, marks
-from runtimeimg.image.compress import BlobWriter, Compression
+from runtimeimg.image.compress import BlobWriter, Compression, Packed
 from runtimeimg.image.layertar import DIRECTORY, FILE, HARDLINK, SYMLINK, Entry
+from runtimeimg.image.spans import Spans
 from runtimeimg.image.splice import Splice
 from runtimeimg.image.tarwrite import END, Style, header, padding
 from runtimeimg.oci import Digest
@@ -124,6 +125,43 @@ class World:
 @pytest.fixture
 def world(monkeypatch, tmp_path_factory):
     return lambda blob: World(monkeypatch, tmp_path_factory.mktemp("cache"), blob)
+
+
+class Text:
+    """Data packed by somebody else, as blobs that some of its blocks were taken over into."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.packed = packed_by("gzip6", data)
+        with pytest.MonkeyPatch.context() as closer:
+            closer.setattr(marks, "SPACING", 5_000)
+            self.spans, _ = index_of(self.packed)
+
+    def spliced(self, bit: int, end: int | None = None) -> tuple[Packed, bytes]:
+        """Return a blob of the data with blocks from a mark at a `bit` of its byte to one at `end`, or at any."""
+        spans = self.spans.marks
+        bits = [mark.bit % 8 if mark.window else -1 for mark in spans]
+        pairs = combinations(range(len(bits)), 2)
+        first, last = next((one, two) for one, two in pairs if bits[one] == bit and end in (None, bits[two]))
+        mark, behind = spans[first], spans[last]
+        splice, out = Splice(mark), io.BytesIO()
+        with BlobWriter(out, Compression()) as writer:
+            writer.write(self.data[: mark.at - len(mark.window)])
+            writer.begin(splice.opening())
+            writer.write(mark.window)
+            assert writer.checksum() == zlib.crc32(mark.window)
+            for number in range(first, last):
+                part = self.data[spans[number].at : spans[number + 1].at]
+                writer.write(part)
+                assert writer.checksum() == zlib.crc32(part)
+                pieces = self.spans.verified(range(number, number + 1), ranges_of(self.packed), "blob")
+                for piece in splice.blocks(spans[number], pieces):
+                    writer.splice(piece)
+            writer.splice(splice.closing(behind.bit))
+            writer.end()
+            writer.write(self.data[behind.at :])
+            made = writer.finish()
+        return made, out.getvalue()
 
 
 def assert_whole(made) -> None:
@@ -247,6 +285,28 @@ def test_a_part_that_is_nowhere_as_it_was_is_an_error(world, monkeypatch):
     assert not list((place.cache.root / "v1" / "layer").glob("??/*"))
 
 
+@pytest.mark.parametrize("how", ["digests", "kept blob"])
+def test_what_is_wrong_in_the_cache_is_made_anew(world, how):
+    place = world(packed_by("gzip6", archive(members(7), STYLES["like ours"])))
+    made = place.build()
+    key = place.layer.descriptor.digest.encoded
+    place.forget()
+    if how == "digests":
+        spans = Spans.from_bytes(place.cache.get("spans", key))
+        place.cache.put("spans", key, replace(spans, digests=tuple(bytes(32) for _ in spans.digests)).to_bytes())
+    else:
+        (kept,) = (place.cache.root / "v1" / "blob").glob(f"??/{key}")
+        kept.chmod(0o600)
+        blob = bytearray(kept.read_bytes())
+        blob[len(blob) // 2] ^= 1
+        kept.write_bytes(blob)
+    again = place.build()
+    assert again[1] == made[1]
+    assert again[4] >= made[4] > 0
+    place.forget()
+    assert place.build()[1] == made[1]
+
+
 def test_layers_with_a_table_and_of_several_members_are_packed_anew(world):
     blob = packed_by("gzip6", archive(members(7), STYLES["like ours"]))
     place = world(blob)
@@ -316,43 +376,15 @@ def test_an_owner_that_is_asked_for_is_written_without_the_builders_names(world)
 
 @pytest.fixture(scope="module")
 def long_text():
-    data = prose(1, 5_000_000)
-    blob = packed_by("gzip6", data)
-    with pytest.MonkeyPatch.context() as closer:
-        closer.setattr(marks, "SPACING", 5_000)
-        spans, _ = index_of(blob)
-    return data, blob, spans
+    return Text(prose(1, 5_000_000))
 
 
 @pytest.mark.parametrize("bit", range(8))
 @pytest.mark.parametrize("end", range(8))
 def test_blocks_are_taken_from_any_bit_to_any_bit(long_text, bit, end):
-    """Blocks between two marks of which the first begins at one bit and the last ends at another."""
-    data, blob, spans = long_text
-    bits = [mark.bit % 8 if mark.window else -1 for mark in spans.marks]
-    first, last = next(
-        pair for pair in combinations(range(len(bits)), 2) if (bits[pair[0]], bits[pair[1]]) == (bit, end)
-    )
-    mark, behind = spans.marks[first], spans.marks[last]
-    splice, out = Splice(mark), io.BytesIO()
-    with BlobWriter(out, Compression()) as writer:
-        writer.write(data[: mark.at - len(mark.window)])
-        writer.begin(splice.opening())
-        writer.write(mark.window)
-        assert writer.checksum() == zlib.crc32(mark.window)
-        for number in range(first, last):
-            part = data[spans.marks[number].at : spans.marks[number + 1].at]
-            writer.write(part)
-            assert writer.checksum() == zlib.crc32(part)
-            pieces = spans.verified(range(number, number + 1), ranges_of(blob), "blob")
-            for piece in splice.blocks(spans.marks[number], pieces):
-                writer.splice(piece)
-        writer.splice(splice.closing(behind.bit))
-        writer.end()
-        writer.write(data[behind.at :])
-        made = writer.finish()
-    assert gzip.decompress(out.getvalue()) == data
-    assert made.diff_id == Digest.of(data)
+    made, blob = long_text.spliced(bit, end)
+    assert gzip.decompress(blob) == long_text.data
+    assert made.diff_id == Digest.of(long_text.data)
 
 
 def test_styles_are_learnt_from_headers():

@@ -1,5 +1,6 @@
 """Layers that engines packed are taken over as they are, and engines take the result."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,9 +9,14 @@ import uuid
 
 import pytest
 
-from . import engines
+from tests.stores.made import write
 
-pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.slow]
+from . import engines
+from .images import MemoryLayer, file, image, tar
+from .test_sparse import prose
+from .test_takeover import Text
+
+pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.skopeo, pytest.mark.slow]
 
 DOCKERFILE = """FROM {registry}/debian:bookworm-slim
 RUN cp -a /usr /app && chown -R games:games /app/share/doc
@@ -38,6 +44,26 @@ def by_buildah(tag: str, registry: str, folder) -> None:
             subprocess.run([*buildah, *command], input=dockerfile, check=True, capture_output=True)
     finally:
         subprocess.run([*buildah, "rmi", "--all", "--force"], check=True, capture_output=True)
+
+
+def test_engines_unpack_blocks_from_any_bit_to_any_bit(engine, registry, tmp_path):
+    """A layer for each bit: gzip as it is read by Go."""
+    tag = f"{registry}/taken-{uuid.uuid4().hex[:8]}/bits:1"
+    texts = [prose(bit, 3_000_000) for bit in range(8)]
+    layers = []
+    for bit, text in enumerate(texts):
+        made, blob = Text(tar([file(f"text{bit}", text)])).spliced(bit)
+        layers.append(MemoryLayer(blob, diff_id=made.diff_id))
+    try:
+        write(f"docker://{tag}", image("bits", *layers))
+        subprocess.run([engines.DOCKER, "pull", "-q", tag], check=True, capture_output=True)
+        found = engines.tree(engine, tag)
+        assert [found[f"text{bit}"].content for bit in range(8)] == [hashlib.sha256(text).hexdigest() for text in texts]
+        layout = f"oci:{tmp_path / 'layout'}:1"
+        copied = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{tag}", layout, "--dest-decompress"]
+        subprocess.run(copied, check=True, capture_output=True)  # by another library, which checks each digest
+    finally:
+        engines.remove(engine, tag)
 
 
 @pytest.mark.parametrize("builder", ["docker", "buildkit", pytest.param("buildah", marks=pytest.mark.buildah)])
