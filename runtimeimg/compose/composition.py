@@ -34,7 +34,7 @@ from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.merge import merge
 from runtimeimg.compose.nodes import BASE, Inode, Node, Owner, origin
 from runtimeimg.compose.owners import GROUP, PASSWD, Names, needs_names
-from runtimeimg.compose.packed import PackedLayer, SpanError
+from runtimeimg.compose.packed import SpanError
 from runtimeimg.compose.principals import Principals
 from runtimeimg.compose.reading import Keep, Reader
 from runtimeimg.compose.sources import Source, covering
@@ -103,6 +103,18 @@ class _Draft:
         return next(iter(self.items()), None) is None
 
 
+@dataclass(slots=True)
+class _Needs:
+    """What a layer is kept under, None for what cannot be told, and by their keys the layers that it comes from.
+
+    `wanted` are the places of the contents in these.
+    """
+
+    key: str | None = None
+    layers: dict[str, LayerRef] = field(default_factory=dict)
+    wanted: dict[str, array[int]] = field(default_factory=dict)
+
+
 def compose(
     inputs: Inputs, settings: Settings, reader: Reader, folder: Path, begin: Callable[[Path], Making] | None = None
 ) -> tuple[Composed, ...]:
@@ -115,15 +127,15 @@ def compose(
     work.load()
     drafts = [draft for draft in work.drafts() if not draft.is_empty]
     paths = [folder / f"layer-{number}" for number in range(len(drafts))]
-    keys = [work.key(draft) if reader.cache is not None else None for draft in drafts]
-    layers = [kept.find(reader.cache, key, path) for key, path in zip(keys, paths, strict=True)]
+    needs = [work.needs(draft) for draft in drafts]
+    layers = [kept.find(reader.cache, need.key, path) for need, path in zip(needs, paths, strict=True)]
     composed = []
-    with work.fetching(draft for draft, layer in zip(drafts, layers, strict=True) if layer is None):
-        for draft, key, path, known in zip(drafts, keys, paths, layers, strict=True):
+    with work.fetching(need for need, layer in zip(needs, layers, strict=True) if layer is None):
+        for draft, need, path, known in zip(drafts, needs, paths, layers, strict=True):
             layer = known
             if layer is None:
                 layer = work.written(draft, path, begin)
-                kept.keep(reader.cache, key, layer)
+                kept.keep(reader.cache, need.key, layer)
             if settings.tables and reader.cache is not None:
                 _keep_table(reader.cache, layer, draft.items())
             composed.append(Composed(layer=layer, steps=draft.steps))
@@ -153,6 +165,11 @@ class _Composition:
         self._by_name = any(needs_names(text) for text in (self._user, *(copy.chown for copy in self._plan.copies)))
         name = "scratch" if base is None else base.name
         self._principals = Principals(self._base, inputs.sources, reader, name)
+        self._refs = {
+            origin(number, at): ref
+            for number, source in enumerate(inputs.sources, start=1)
+            for at, ref in enumerate(source.layers)
+        }
         self._wanted = Wanted([b""] if base is None or settings.link else _destinations(self._plan))
 
     def load(self) -> None:
@@ -174,20 +191,41 @@ class _Composition:
         """Return the entries of the layers to be written."""
         return covering(self._wanted, self._attempt)
 
-    def fetching(self, drafts: Iterable[_Draft]) -> contextlib.AbstractContextManager[None]:
+    def needs(self, draft: _Draft) -> _Needs:
+        """Return what a layer is made of: what it is kept under goes by its entries, and where their contents are.
+
+        Nothing else goes into that, so a layer is found again whatever else changed in base, builder or plan.
+        """
+        import msgpack
+
+        digest = hashlib.sha256(json.dumps([*kept.RELEASE, *astuple(self._settings.compression)]).encode())
+        pack = msgpack.Packer().pack
+        needs = _Needs()
+        layers, wanted, has_key = needs.layers, needs.wanted, True
+        for entry, inode in draft.items():
+            ref = self._refs.get(inode.origin)
+            where: tuple[str, int] | None = None
+            if ref is not None:
+                key = ref.key
+                layers[key] = ref
+                if entry.size and entry.kind == FILE:
+                    where = (key, inode.entry)
+                    wanted.setdefault(key, array("I")).append(inode.entry)
+            elif entry.size and entry.kind == FILE:
+                has_key = False  # a file of this machine
+            digest.update(pack((*entry, where)))
+        if has_key:
+            needs.key = digest.hexdigest()
+        return needs
+
+    def fetching(self, several: Iterable[_Needs]) -> contextlib.AbstractContextManager[None]:
         """Read the contents that are not there yet, in the order in which they are wanted, beside the context."""
         layers: dict[str, LayerRef] = {}
         wanted: dict[str, array[int]] = {}
-        for draft in drafts:
-            for item in draft.items():
-                place = item.inode.place
-                if place is None or place.source == BASE:
-                    continue
-                refs = self._inputs.sources[place.source - 1].layers
-                if refs:
-                    ref = layers.setdefault(refs[place.layer].key, refs[place.layer])
-                    if item.entry.kind == FILE and item.entry.size:
-                        wanted.setdefault(ref.key, array("I")).append(place.entry)
+        for needs in several:
+            layers |= needs.layers
+            for key, entries in needs.wanted.items():
+                wanted.setdefault(key, array("I")).extend(entries)
         return self._reader.fetching(wanted, layers, indexed=self._settings.compression.takes_over)
 
     def written(self, draft: _Draft, path: Path, begin: Callable[[Path], Making] | None) -> FileLayer:
@@ -209,43 +247,8 @@ class _Composition:
 
     def _layer_of(self) -> LayerOf:
         """Return what tells the layer that something comes from, where parts of that may be taken over."""
-        known: dict[int, PackedLayer | None] = {}
-
-        def layer_of(inode: Inode) -> PackedLayer | None:
-            at = inode.origin
-            if at not in known:
-                place = inode.place
-                refs = self._inputs.sources[place.source - 1].layers if place and place.source != BASE else ()
-                known[at] = self._reader.packed(refs[place.layer]) if place and refs else None
-            return known[at]
-
-        return layer_of
-
-    def key(self, draft: _Draft) -> str | None:
-        """Return what a layer is kept under: its entries, and where their contents are; None for folders' files.
-
-        Nothing else goes into it, so a layer is found again whatever else changed in base, builder or plan.
-        """
-        import msgpack
-
-        compression = self._settings.compression
-        made_by = [*kept.RELEASE, *astuple(compression)]
-        digest = hashlib.sha256(json.dumps(made_by).encode())
-        pack = msgpack.Packer().pack
-        layers = {
-            origin(number, at): ref.key
-            for number, source in enumerate(self._inputs.sources, start=1)
-            for at, ref in enumerate(source.layers)
-        }
-        for entry, inode in draft.items():
-            where: tuple[str, int] | None = None
-            if entry.size and entry.kind == FILE and inode.origin >= 0:
-                layer = layers.get(inode.origin)
-                if layer is None:
-                    return None
-                where = (layer, inode.entry)
-            digest.update(pack((*entry, where)))
-        return digest.hexdigest()
+        packed = {at: self._reader.packed(ref) for at, ref in self._refs.items()}
+        return lambda inode: packed.get(inode.origin)
 
     def contents(self, inode: Inode) -> Iterator[bytes | memoryview]:
         """Yield the contents of a file that was fetched."""

@@ -1,4 +1,4 @@
-"""Layers that were made before, kept in the cache: each under what it was made of, see _Composition.key."""
+"""Layers that were made before, kept in the cache: each under what it was made of, see _Composition.needs."""
 
 from __future__ import annotations
 
