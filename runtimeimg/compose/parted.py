@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Self
 
 from runtimeimg.compose.layers import LayerRef, Ranged
@@ -13,8 +15,9 @@ from runtimeimg.compose.spool import Spool
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.holes import zeros
+from runtimeimg.image.parts import Part, Parts
 from runtimeimg.image.spans import ByteSource, OpenRange
-from runtimeimg.image.tables import Part, ReadRange, has_table
+from runtimeimg.image.tables import ReadRange, has_table
 
 _GAP = 1 << 12  # bytes between two parts that are rather read than asked for around: headers of small files
 _CHUNK = 1 << 18
@@ -33,6 +36,14 @@ def ranges(parts: Iterable[Part]) -> list[tuple[int, int]]:
         else:
             found.append((part.start, part.end))
     return found
+
+
+def repeated(parts: Parts, indexes: Sequence[int]) -> set[Part]:
+    """Return the parts that several of the files, or one of them several times, is made of."""
+    starts = array("Q", sorted(part.start for part in parts.of(indexes)))
+    several = {one for one, other in pairwise(starts) if one == other and one}
+    counts = Counter(part for part in parts.of(indexes) if part.start in several)
+    return {part for part, count in counts.items() if count > 1}
 
 
 def table_reader(ref: LayerRef) -> ReadRange | None:
@@ -58,9 +69,16 @@ class PartReader:
     all that is read is written to as it comes, when it is wanted again.
     """
 
-    def __init__(self, parts: Sequence[Part], open_range: OpenRange, ref: LayerRef, spool: Spool) -> None:
-        self._ends = dict(ranges(parts))
-        self._several = {part for part, count in Counter(parts).items() if count > 1 and part.start != part.end}
+    def __init__(
+        self,
+        read: Iterable[tuple[int, int]],
+        several: Container[Part],
+        open_range: OpenRange,
+        ref: LayerRef,
+        spool: Spool,
+    ) -> None:
+        self._ends = dict(read)
+        self._several = several
         self._known: dict[Part, int] = {}
         self._spool = spool
         self._open = open_range

@@ -34,8 +34,9 @@ from runtimeimg.errors import IntegrityError, InvalidDocumentError, RemoteError,
 from runtimeimg.image.ahead import Counted, ahead
 from runtimeimg.image.decompress import Unfolded
 from runtimeimg.image.layertar import FILE, SYMLINK, LayerTar
+from runtimeimg.image.parts import Parts
 from runtimeimg.image.spans import Spans, runs
-from runtimeimg.image.tables import Parts, read_table
+from runtimeimg.image.tables import read_table
 from runtimeimg.image.toc import Toc, TocBuilder
 
 _AT_ONCE = 2
@@ -282,10 +283,10 @@ class Reader:
         """Read flagged entries by the layer's own table, and tell whether that could be done."""
         parts = self._parts_of(ref)
         indexes = _flagged(flags)
-        if parts is None or any(index not in parts.of for index in indexes):
+        if parts is None or any(index not in parts for index in indexes):
             return False
-        wanted = [part for index in indexes for part in parts.of[index]]
-        size = sum(end - start for start, end in parted.ranges(wanted))
+        ranges = parted.ranges(parts.of(indexes))
+        size = sum(end - start for start, end in ranges)
         open_range = blobs.open_range(ref, size)
         if open_range is None:
             return False
@@ -293,10 +294,10 @@ class Reader:
             with (
                 Spool(self.folder) as spool,
                 self._aside.growing(ref.key, spool),
-                parted.PartReader(wanted, open_range, ref, spool) as reader,
+                parted.PartReader(ranges, parted.repeated(parts, indexes), open_range, ref, spool) as reader,
             ):
                 for index in indexes:
-                    spool.take(index, chain.from_iterable(map(reader.read, parts.of[index])))
+                    spool.take(index, chain.from_iterable(map(reader.read, parts.of([index]))))
         except _UNREADABLE:
             return False
         self.account.add(unpacked_bytes=size)

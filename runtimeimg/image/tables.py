@@ -9,14 +9,15 @@ table says and what the archive holds may differ only where whoever made the man
 from __future__ import annotations
 
 import base64
+import codecs
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from runtimeimg import budgets
 from runtimeimg.errors import IntegrityError, InvalidDocumentError
@@ -33,13 +34,15 @@ from runtimeimg.image.layertar import (
     LayerTar,
     checked,
 )
+from runtimeimg.image.parts import DIGEST, NUMBERS, Parts
 from runtimeimg.image.tarheader import MAX_NUMBER, TarFormatError
 from runtimeimg.image.toc import Toc, TocBuilder
-from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Descriptor
 
 ReadRange = Callable[[int, int], bytes]
 """Returns the bytes of a blob from one offset up to another."""
+Pieces = Generator[bytes | memoryview, None, None]
+"""What a table comes in."""
 
 _KINDS = {
     "reg": FILE,
@@ -58,46 +61,8 @@ _OWN_NAME = b"stargz.index.json"
 _POSITION = re.compile(r"([0-9]{1,18}):([0-9]{1,18}):([0-9]{1,18}):1\Z")
 _HEAD = re.compile(r'\s*\{\s*"version"\s*:\s*1\s*,\s*"entries"\s*:\s*\[\s*')
 _BETWEEN = re.compile(r"\s*(?:,\s*(?=\{)|(?=\]))")
-_OFFSETS = re.compile(rb'"(?:offset|endOffset)"\s*:\s*([0-9]{1,18})\b')
 _SHORT, _LONG = 1 << 12, 1 << 18  # characters that nearly all entries, and all entries, are shorter than
-_FORMAT = 1
-
-
-class Part(NamedTuple):
-    """A part of a file: what of the blob unfolds to it (none for zeros), what of that it is, and its sha256 digest."""
-
-    start: int
-    end: int
-    skip: int
-    size: int
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts of the files of a layer, by the indexes of the entries of its table."""
-
-    of: Mapping[int, tuple[Part, ...]]
-
-    def to_bytes(self) -> bytes:
-        """Return them for keeping."""
-        import msgpack
-
-        packed: bytes = zstd().compress(msgpack.packb((_FORMAT, [(key, parts) for key, parts in self.of.items()])), 1)
-        return packed
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self | None:
-        """Return what was kept, None when it is of another version."""
-        import msgpack
-
-        try:
-            form, items = msgpack.unpackb(zstd().decompress(data), use_list=False, max_array_len=budgets.MAX_ENTRIES)
-            if form != _FORMAT:
-                return None
-            return cls({index: tuple(Part(*part) for part in parts) for index, parts in items})
-        except (ValueError, TypeError, msgpack.UnpackException, zstd().ZstdError):
-            return None
+_PIECE = 1 << 18
 
 
 def has_table(descriptor: Descriptor) -> bool:
@@ -112,10 +77,10 @@ def read_table(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[Toc,
     sense.
     """
     try:
-        raw, end, own = (
-            _estargz(descriptor, read, name) if _ESTARGZ in descriptor.annotations else _crfs(descriptor, read)
+        pieces, end, own = (
+            _estargz(descriptor, read, name) if _ESTARGZ in descriptor.annotations else _crfs(descriptor, read, name)
         )
-        return _Reader(name, end).table(raw, own)
+        return _Reader(name, end).table(pieces, own)
     except (TarFormatError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidDocumentError(f"{name}: its table makes no sense ({error})") from None
 
@@ -134,7 +99,7 @@ def _chunked(descriptor: Descriptor) -> tuple[str, str] | None:
     return None
 
 
-def _estargz(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[bytes, int, Entry]:
+def _estargz(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[Pieces, int, Entry]:
     """Return the table's JSON, where the files end in the blob, and the table's own entry in the archive."""
     size = descriptor.size
     footer = _FOOTER_FIELD.search(read(max(size - _FOOTER, 0), size))
@@ -143,17 +108,15 @@ def _estargz(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[bytes,
         raise InvalidDocumentError(f"{name}: its table is not where eStargz has it")
     if size - at > _allowed(descriptor):
         raise InvalidDocumentError(f"{name}: its table is too large for the size of its blob")
-    archive = LayerTar(Unfolded(iter([read(at, size)]), name, size=size - at), name)
-    for entry in archive:
-        if entry.path == _OWN_NAME and entry.size <= _allowed(descriptor):
-            raw = b"".join(archive.content())
-            _check(raw, descriptor.annotations[_ESTARGZ], name)
-            return raw, at, entry
-        break
-    raise InvalidDocumentError(f"{name}: what is in the place of its table is none")
+    unfolded = Unfolded(_cut(read(at, size)), name, size=size - at)
+    archive = LayerTar(unfolded, name, lambda: unfolded.raw_bytes)
+    entry = next(iter(archive), None)
+    if entry is None or entry.path != _OWN_NAME or entry.size > _allowed(descriptor):
+        raise InvalidDocumentError(f"{name}: what is in the place of its table is none")
+    return _checked(archive.content(), descriptor.annotations[_ESTARGZ], name), at, entry
 
 
-def _crfs(descriptor: Descriptor, read: ReadRange) -> tuple[bytes, int, None]:
+def _crfs(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[Pieces, int, None]:
     found = _chunked(descriptor)
     assert found is not None
     position = _POSITION.match(found[1])
@@ -163,83 +126,124 @@ def _crfs(descriptor: Descriptor, read: ReadRange) -> tuple[bytes, int, None]:
     if start + length > descriptor.size or max(length, size) > _allowed(descriptor):
         raise ValueError(f"position {found[1][:80]!r}")
     packed = read(start, start + length)
-    _check(packed, found[0], "table")
-    module = zstd()
-    try:
-        raw: bytes = module.ZstdDecompressor().decompress(packed, size + 1)
-    except module.ZstdError as error:
-        raise ValueError(str(error)) from None
-    if len(raw) != size:
-        raise ValueError(f"{len(raw)} bytes in place of {size}")
-    return raw, start, None
+    _check(hashlib.sha256(packed).hexdigest(), found[0], name)
+    # Whatever window its frame wants, no more of that is used than the table has bytes.
+    return _sized(Unfolded(_cut(packed), name, size=budgets.MAX_LAYER_TABLE), size), start, None
 
 
-def _check(data: bytes, digest: str, name: str) -> None:
-    if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+def _cut(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+
+
+def _check(found: str, digest: str, name: str) -> None:
+    if f"sha256:{found}" != digest:
         raise IntegrityError(f"{name}: its table is not the one that the manifest names")
 
 
+def _checked(pieces: Iterable[memoryview], digest: str, name: str) -> Pieces:
+    """Yield the pieces of a table; IntegrityError at their end where they are not those of the digest."""
+    found = hashlib.sha256()
+    for piece in pieces:
+        found.update(piece)
+        yield piece
+    _check(found.hexdigest(), digest, name)
+
+
+def _sized(pieces: Iterable[bytes], size: int) -> Pieces:
+    """Yield pieces of `size` bytes together, ValueError where they are not as many."""
+    made = 0
+    for piece in pieces:
+        made += len(piece)
+        if made > size:
+            break
+        yield piece
+    if made != size:
+        raise ValueError(f"{made} bytes in place of {size}")
+
+
 class _Reader:
-    """Makes our table of theirs."""
+    """Makes our table of theirs, which is read piece by piece."""
 
     def __init__(self, name: str, end: int) -> None:
         self._builder = TocBuilder(name)
         self._end = end
-        self._parts: dict[int, list[Any]] = {}
-        self._sizes: dict[int, int] = {}
+        self._offsets = array("Q", [end])  # where something begins or ends in the blob
+        self._files, self._ends = array("I"), array("I")
+        self._numbers, self._digests = array("Q"), bytearray()
+        self._size = self._at = 0  # of the file whose parts are told: its bytes, and those of the parts up to now
 
-    def table(self, raw: bytes, own: Entry | None) -> tuple[Toc, Parts]:
+    def table(self, pieces: Pieces, own: Entry | None) -> tuple[Toc, Parts]:
         """Return the table, and the parts of the files."""
-        # `endOffset` is that of the file, not of the part, and eStargz has none. What a name adds here only makes a
-        # part end too early, which its digest tells.
-        following = dict(pairwise(sorted({int(found[1]) for found in _OFFSETS.finditer(raw)} | {self._end})))
-        current: int | None = None
-        for item in _entries(raw.decode()):
+        for item in _entries(pieces):
+            self._offsets.extend((_number(item, "offset"), _number(item, "endOffset")))
             if item["type"] != "chunk":
+                self._end_file()
                 entry = _entry(item)
-                current = None
                 if self._builder.add(entry) is None or entry.kind != FILE or not entry.size:
                     continue
-                current = self._builder.count - 1
-                self._sizes[current] = entry.size
-            if current is not None:
-                self._parts.setdefault(current, []).append(self._part(item, current, following))
+                self._files.append(self._builder.count - 1)
+                self._size = entry.size
+            if self._size:
+                self._part(item)
+        self._end_file()
         if own is not None:
             self._builder.add(own)  # its contents are left to be read as those of any layer
-        return self._builder.finish(), Parts(dict(self._whole()))
+        self._find_ends()
+        parts = Parts(files=self._files, ends=self._ends, numbers=self._numbers, digests=bytes(self._digests))
+        return self._builder.finish(), parts
 
-    def _part(self, item: dict[str, Any], index: int, following: Mapping[int, int]) -> tuple[int, Part]:
-        at, size = _number(item, "chunkOffset"), _number(item, "chunkSize")
-        size = size or self._sizes[index] - at
+    def _part(self, item: dict[str, Any]) -> None:
+        """Add a part; where it ends in the blob is found out later."""
+        size = _number(item, "chunkSize") or self._size - self._at
+        if _number(item, "chunkOffset") != self._at or size <= 0:
+            raise ValueError(f"the parts of entry {self._files[-1]} do not follow on each other")
+        self._at += size
         if item.get("chunkType") == "zeros":
-            return at, Part(0, 0, 0, size, b"")
+            self._numbers.extend((0, 0, 0, size))
+            self._digests += bytes(DIGEST)
+            return
+        text = item.get("chunkDigest") or item.get("digest") or ""
+        digest = bytes.fromhex(text.removeprefix("sha256:"))
+        if not text.startswith("sha256:") or len(digest) != DIGEST:
+            raise ValueError(f"a part of entry {self._files[-1]} has no digest")
         start = _number(item, "offset")
-        end = following.get(start, 0)
-        digest = item.get("chunkDigest") or item.get("digest") or ""
-        if not digest.startswith("sha256:") or not 0 < start < end <= self._end:
-            raise ValueError(f"a part of {str(item.get('name', ''))[:80]!r}")
-        return at, Part(start, end, _number(item, "innerOffset"), size, bytes.fromhex(digest[len("sha256:") :]))
+        if not start:
+            raise ValueError(f"a part of entry {self._files[-1]} is nowhere")
+        self._numbers.extend((start, 0, _number(item, "innerOffset"), size))
+        self._digests += digest
 
-    def _whole(self) -> Iterator[tuple[int, tuple[Part, ...]]]:
-        """Yield the parts of each file; those of one that they do not make up are an error."""
-        for index, found in self._parts.items():
-            at = 0
-            for offset, part in found:
-                if offset != at or part.size <= 0:
-                    raise ValueError(f"the parts of entry {index} do not follow on each other")
-                at += part.size
-            if at != self._sizes[index]:
-                raise ValueError(f"the parts of entry {index} are {at} of its {self._sizes[index]} bytes")
-            yield index, tuple(part for _, part in found)
+    def _end_file(self) -> None:
+        """Have all parts of a file; those that do not make it up are an error."""
+        if self._at != self._size:
+            raise ValueError(f"the parts of entry {self._files[-1]} are {self._at} of its {self._size} bytes")
+        if self._size:
+            self._ends.append(len(self._digests) // DIGEST)
+        self._size = self._at = 0
+
+    def _find_ends(self) -> None:
+        """Have each part end where the next thing begins: `endOffset` is that of its file, and eStargz has none."""
+        offsets = array("Q", sorted(self._offsets))
+        for at in range(0, len(self._numbers), NUMBERS):
+            start = self._numbers[at]
+            if start:
+                following = bisect_right(offsets, start)
+                if following == len(offsets) or offsets[following] > self._end:
+                    raise ValueError(f"a part at {start}")
+                self._numbers[at + 1] = offsets[following]
 
 
-def _entries(text: str) -> Iterator[dict[str, Any]]:
+def _entries(pieces: Pieces) -> Iterator[dict[str, Any]]:
     """Yield the entries of a table one by one: none may take much memory, and all together take none."""
+    decoded = codecs.getincrementaldecoder("utf-8")().decode
+    texts = (decoded(piece[start : start + _PIECE]) for piece in pieces for start in range(0, len(piece), _PIECE))
+    text = _some(texts)
     head = _HEAD.match(text)
     if head is None:
         raise ValueError("it does not begin as tables do")
     decode, at = json.JSONDecoder().raw_decode, head.end()
     while not text.startswith("]", at):
+        if len(text) - at < 2 * _LONG and (more := _some(texts)):
+            text, at = text[at:] + more, 0
         for length in (_SHORT, _LONG):
             try:
                 item, used = decode(text[at : at + length])
@@ -254,6 +258,19 @@ def _entries(text: str) -> Iterator[dict[str, Any]]:
         if between is None:
             raise ValueError("an entry does not end as one")
         at = between.end()
+    for _ in texts:
+        pass
+
+
+def _some(texts: Iterator[str]) -> str:
+    """Return the next pieces of a text: `_LONG` characters or more, or all that is left."""
+    found, count = [], 0
+    for text in texts:
+        found.append(text)
+        count += len(text)
+        if count >= _LONG:
+            break
+    return "".join(found)
 
 
 def _entry(item: dict[str, Any]) -> Entry:

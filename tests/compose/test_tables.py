@@ -7,14 +7,18 @@ import io
 import json
 import random
 import tarfile
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runtimeimg.compose import parted
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
-from runtimeimg.image.tables import Parts, read_table
+from runtimeimg.image.parts import Parts
+from runtimeimg.image.tables import read_table
+from runtimeimg.image.toc import Toc
 from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Digest
 
@@ -124,7 +128,7 @@ def zstd_chunked(archive: bytes, change=lambda table: table, pack=lambda part: z
             table[-1]["endOffset"] = len(out)
             out += zstd().compress(bytes(-len(data) % 512), 1)
     raw = written(change({"version": 1, "entries": table}))
-    packed = zstd().compress(raw, 1)
+    packed = pack(raw)
     out += b"\x50\x2a\x4d\x18" + len(packed).to_bytes(4, "little")
     prefix = "io.github.containers.zstd-chunked"
     marks = {f"{prefix}.manifest-checksum": sha(packed)}
@@ -202,12 +206,13 @@ def test_any_files(monkeypatch, tmp_path_factory, sizes, seeds, name):
     assert layer.opened == 0
 
 
-def test_what_memory_a_frame_may_want_goes_by_the_blob(monkeypatch, tmp_path):
-    def wide(part):
-        window = {zstd().CompressionParameter.window_log: 25}
-        frame = zstd().ZstdCompressor(options=window)
-        return frame.compress(part) + frame.flush()
+def wide(part: bytes) -> bytes:
+    """Return a frame that wants 32 MiB of memory to be unfolded."""
+    frame = zstd().ZstdCompressor(options={zstd().CompressionParameter.window_log: 25})
+    return frame.compress(part) + frame.flush()
 
+
+def test_what_memory_a_frame_may_want_goes_by_the_blob(monkeypatch, tmp_path):
     small = zstd_chunked(tar(ITEMS), pack=wide)
     with pytest.raises(InvalidDocumentError, match="a zstd frame wants 32 MiB of memory for so small a blob"):
         world_of(monkeypatch, tmp_path, small).digest(COPIES[0])
@@ -334,13 +339,109 @@ def test_a_table_in_another_order_than_the_archive_is_found_out(monkeypatch, tmp
     assert layer.opened > 0
 
 
-def test_what_is_kept_of_a_table():
-    layer = estargz(tar(ITEMS))
-    toc, parts = read_table(layer.descriptor, lambda start, end: layer.blob[start:end], "layer")
-    assert toc.count == len(ITEMS) + 1
-    assert Parts.from_bytes(parts.to_bytes()) == parts
+def table_of(layer) -> tuple[Toc, Parts]:
+    """Return a layer's own table as it is read."""
+    return read_table(layer.descriptor, lambda start, end: layer.blob[start:end], "layer")
+
+
+def test_what_is_kept_of_a_table(form):
+    toc, parts = table_of(form(tar(ITEMS)))
+    assert toc.count == len(ITEMS) + (form is estargz)
+    kept = Parts.from_bytes(parts.to_bytes())
+    assert kept == parts
+    assert list(kept.of(kept.files)) == list(parts.of(parts.files))
     for raw in (b"", b"x" * 40, parts.to_bytes()[:-3], zstd().compress(b"\xc0"), zstd().compress(b"\x92\x09\x90")):
         assert Parts.from_bytes(raw) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parts: replace(parts, files=parts.files[:-1]),
+        lambda parts: replace(parts, files=parts.files[::-1]),
+        lambda parts: replace(parts, ends=parts.ends[:-1]),
+        lambda parts: replace(parts, ends=parts.ends[::-1]),
+        lambda parts: replace(parts, numbers=parts.numbers[:-1]),
+        lambda parts: replace(parts, digests=parts.digests[:-1]),
+        lambda parts: replace(parts, digests=parts.digests * 2),
+    ],
+)
+def test_kept_parts_that_do_not_hold_together(change):
+    parts = table_of(estargz(tar(ITEMS)))[1]
+    assert Parts.from_bytes(change(parts).to_bytes()) is None
+
+
+def test_the_parts_of_files(form):
+    toc, parts = table_of(form(tar(ITEMS)))
+    indexes = {row[0]: index for index, row in toc.rows()}
+    sizes = {path: [part.size for part in parts.of([index])] for path, index in indexes.items() if index in parts}
+    assert sizes[b"app/small"] == [5]
+    assert sizes[b"app/large"] == [CHUNK, CHUNK, CHUNK, 10_000]
+    assert sizes[b"app/zeros"] == [CHUNK, CHUNK, 10_000]
+    assert sizes.keys().isdisjoint({b"app", b"app/empty", b"app/link", b"app/hard", b"other/gone"})
+    assert toc.count not in parts
+    shared = set(parts.of([indexes[b"app/large"]])) if form is zstd_chunked else set()
+    assert parted.repeated(parts, parts.files) == shared
+
+
+def test_a_table_that_is_cut_anywhere(monkeypatch, form):
+    """It comes in pieces, which may part names and even characters."""
+    letters = "\u00e4\u20ac\U0001f600x"
+    names = [f"app/{letters[number % 4] * (number % 50 + 1)}-{number}" for number in range(400)]
+    raw = written({"version": 1, "entries": [{"name": name, "type": "fifo"} for name in names]})
+    utf8 = json.dumps(json.loads(raw), ensure_ascii=False, indent=1).encode()
+    for table in (raw, utf8):
+        layer = form(tar(ITEMS), lambda _, table=table: table)
+        for piece in (1, 7, 997):
+            monkeypatch.setattr("runtimeimg.image.tables._PIECE", piece)
+            monkeypatch.setattr("runtimeimg.image.tables._SHORT", 60)
+            monkeypatch.setattr("runtimeimg.image.tables._LONG", 1000)
+            toc, parts = table_of(layer)
+            assert [row[0].decode() for _, row in toc.rows()][: len(names)] == names
+            assert not list(parts.of(parts.files))
+            monkeypatch.setattr("runtimeimg.image.tables._LONG", 50)
+            with pytest.raises(InvalidDocumentError, match="makes no sense"):
+                table_of(layer)
+
+
+FILES = 15_000
+
+
+def many_parts() -> bytes:
+    """Return a table of two parts a file."""
+    entries = []
+    for number in range(FILES):
+        name = f"app/module{number // 100}/a-file-of-a-package-{number}.js"
+        digest = sha(b"%d" % (number % 100))
+        entries += (
+            {"name": name, "type": "reg", "size": 9, "chunkSize": 5, "offset": 2 * number + 1, "chunkDigest": digest},
+            {"name": name, "type": "chunk", "chunkOffset": 5, "offset": 2 * number + 2, "chunkDigest": digest},
+        )
+    return written({"version": 1, "entries": entries})
+
+
+def test_memory_of_many_parts(monkeypatch, form):
+    """Bytes for each part, while the table is read, afterwards, and while all parts are wanted; in it they take 200."""
+    monkeypatch.setattr("runtimeimg.budgets.FREE_LAYER_TABLE", 24 << 20)
+    raw = many_parts()
+    assert len(raw) > 190 * 2 * FILES
+    layer = form(tar(ITEMS), lambda _: raw)
+    table_of(form(tar(ITEMS)))  # what is imported by that is not counted
+    tracemalloc.start()
+    try:
+        toc, parts = table_of(layer)
+        kept, reading = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        ranges = parted.ranges(parts.of(parts.files))
+        several = parted.repeated(parts, parts.files)
+        wanting = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (toc.count - (form is estargz), len(parts.files)) == (FILES, FILES)
+    assert (len(ranges), several) == (1, set())
+    assert kept / (2 * FILES) < 120
+    assert reading / (2 * FILES) < 450
+    assert wanting / (2 * FILES) < 260
 
 
 @pytest.mark.parametrize("position", ["x", "1", "1:2:3", "1:2:3:2", "-1:2:3:1", "1:99999999999:3:1", "9" * 30 + ":1:1"])
