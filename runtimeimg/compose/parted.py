@@ -94,6 +94,7 @@ class PartReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._member = iter(())
         if self._source is not None:
             self._source.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import hashlib
 import json
 import re
@@ -80,7 +81,8 @@ def read_table(descriptor: Descriptor, read: ReadRange, name: str) -> tuple[Toc,
         pieces, end, own = (
             _estargz(descriptor, read, name) if _ESTARGZ in descriptor.annotations else _crfs(descriptor, read, name)
         )
-        return _Reader(name, end).table(pieces, own)
+        with contextlib.closing(pieces):  # what goes wrong may be kept, but not memory that others wait for
+            return _Reader(name, end).table(pieces, own)
     except (TarFormatError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidDocumentError(f"{name}: its table makes no sense ({error})") from None
 

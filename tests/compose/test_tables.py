@@ -7,6 +7,7 @@ import io
 import json
 import random
 import tarfile
+import threading
 import tracemalloc
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtimeimg.compose import parted
+from runtimeimg.compose.layers import LayerRef
+from runtimeimg.compose.spool import Spool
 from runtimeimg.errors import InvalidDocumentError, RuntimeimgError
 from runtimeimg.image.parts import Parts
 from runtimeimg.image.tables import read_table
@@ -23,7 +26,7 @@ from runtimeimg.image.zstd import zstd
 from runtimeimg.oci import Digest
 
 from .images import file, folder, hardlink, symlink, tar
-from .test_sparse import RemoteLayer, World, prose
+from .test_sparse import RemoteLayer, World, prose, ranges_of
 
 CHUNK = 20_000
 KINDS = {"0": "reg", "5": "dir", "2": "symlink", "1": "hardlink", "3": "char", "6": "fifo"}
@@ -442,6 +445,45 @@ def test_memory_of_many_parts(monkeypatch, form):
     assert kept / (2 * FILES) < 120
     assert reading / (2 * FILES) < 450
     assert wanting / (2 * FILES) < 260
+
+
+@pytest.fixture
+def large_windows(monkeypatch):
+    """Return what a thread holds while it unfolds a frame that wants much memory."""
+    lock = threading.Lock()
+    monkeypatch.setattr("runtimeimg.image.decompress._large_windows", lock)
+    return lock
+
+
+def test_what_goes_wrong_with_a_part_leaves_large_windows_to_others(large_windows):
+    """Frames that want much memory are unfolded one at a time, and what was raised may be kept for long."""
+    layer = zstd_chunked(tar([file("x", random.Random(3).randbytes(600_000))]), pack=wide)
+    parts = table_of(layer)[1]
+    ref = LayerRef.of(layer, "image")
+    with Spool(None) as spool:
+        ranges = parted.ranges(parts.of([0]))
+        with parted.PartReader(ranges, (), ranges_of(layer.blob), ref, spool) as reader:
+            next(reader.read(next(parts.of([0]))))
+            assert large_windows.locked()
+        assert not large_windows.locked()
+
+
+def test_what_goes_wrong_with_a_table_leaves_large_windows_to_others(monkeypatch, large_windows):
+    monkeypatch.setattr("runtimeimg.budgets.FREE_LAYER_TABLE", 24 << 20)
+    raw = b'{"version":1,"entries":[{"name":"a","type":"door"}' + b" " * (2 << 20) + b"]}"
+    layer = zstd_chunked(tar(ITEMS), lambda _: raw, pack=wide)
+    locked = []
+
+    def entry(item):
+        locked.append(large_windows.locked())
+        raise KeyError(item["type"])
+
+    monkeypatch.setattr("runtimeimg.image.tables._entry", entry)
+    with pytest.raises(InvalidDocumentError, match="door") as kept:
+        table_of(layer)
+    assert locked == [True]
+    assert kept.value.__context__ is not None
+    assert not large_windows.locked()
 
 
 @pytest.mark.parametrize("position", ["x", "1", "1:2:3", "1:2:3:2", "-1:2:3:1", "1:99999999999:3:1", "9" * 30 + ":1:1"])
