@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from runtimeimg.account import Account
 from runtimeimg.cache import Cache
@@ -24,7 +23,7 @@ from runtimeimg.image import Layer
 from runtimeimg.image.decompress import raw_pieces
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.reserving import ReservingFile
-from runtimeimg.image.spans import OpenRange
+from runtimeimg.image.spans import OfFile, OpenRange
 from runtimeimg.stores.verify import once_more
 
 Take = Callable[[Iterator[bytes]], bool]
@@ -59,21 +58,18 @@ class Blobs:
         path = self._file(ref)
         if path is not None:
             self._account.add(cache_hits=_is_remote(ref))
-            return partial(FileRange, path)
+            return OfFile(path)
         if wanted > ref.layer.descriptor.size * _SMALL_PART and not ref.trusting:
             return None
         ranges = _ranges(ref)
         return partial(_CopiedRange, ranges, self._copy(ref, "some")) if ranges and self._folder else ranges
 
-    def files(self, ref: LayerRef) -> Iterator[OpenRange]:
-        """Yield what opens parts of files that a layer's blob, or some of it, was read from or copied to."""
+    def places(self, ref: LayerRef) -> Iterator[OpenRange]:
+        """Yield what opens parts of a layer's blob, the quickest first: files that have it, or some of it, its store."""
         paths = [self._copy(ref, "some"), self._copy(ref, "blob")] if self._folder is not None else []
         for path in (*paths, self._file(ref)):
             if path is not None and path.exists():
-                yield partial(FileRange, path)
-
-    def remote(self, ref: LayerRef) -> Iterator[OpenRange]:
-        """Yield what opens parts of a layer's blob where that is kept, the quickest first."""
+                yield OfFile(path)
         ranges = _ranges(ref)
         if ranges is not None:
             yield ranges
@@ -147,25 +143,6 @@ def _downloaded(layer: Layer, cache: Cache, folder: Path) -> Layer:
     return DownloadedLayer(layer=layer, path=path)
 
 
-class FileRange:
-    """The bytes of a file from one offset up to another."""
-
-    def __init__(self, path: Path, start: int, end: int) -> None:
-        self._file: IO[bytes] = path.open("rb", buffering=0)
-        self._file.seek(start)
-        self._left = end - start
-
-    def read(self, count: int, /) -> bytes:
-        """Return up to `count` bytes, none at the end."""
-        data = self._file.read(min(count, self._left))
-        self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
 class _CopiedRange:
     """Bytes of a blob as they are read, which are also written to a file, in their places; other places are holes."""
 
@@ -197,14 +174,24 @@ class _CopiedRange:
             self._file = -1
 
 
-class _LateRange(FileRange):
+class _LateRange:
     """Bytes of a layer that is read from its beginning, as nothing better is there."""
 
     def __init__(self, layer: Layer, start: int, end: int) -> None:
-        self._file = layer.open()
+        self._stream = layer.open()
         self._left = end - start
-        while start and (passed := len(self._file.read(min(start, _CHUNK)))):
+        while start and (passed := len(self._stream.read(min(start, _CHUNK)))):
             start -= passed
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, none at the end."""
+        data = self._stream.read(min(count, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the layer."""
+        self._stream.close()
 
 
 class _Copy:

@@ -12,7 +12,7 @@ from runtimeimg.compose.blobs import Blobs
 from runtimeimg.compose.layers import LayerRef
 from runtimeimg.compose.sparse import are_small
 from runtimeimg.errors import IntegrityError, RemoteError, TransientError
-from runtimeimg.image.spans import Likeness, Spans, pieces_of
+from runtimeimg.image.spans import Likeness, Spans
 
 _MOST_ENTRIES = 1 << 14
 """Entries of a span that is taken over: they are looked at together before any is written."""
@@ -56,12 +56,8 @@ class PackedLayer:
         """
         start, end = self.spans.bounds(number)
         self._account.add(taken_bytes=end - start)
-        for open_range in self._blobs.files(self._ref):
-            with contextlib.suppress(OSError):
-                if self.spans.is_in(number, open_range):
-                    return pieces_of(open_range(start, end))
-        for open_range in self._blobs.remote(self._ref):
+        for open_range in self._blobs.places(self._ref):
             found = self.spans.verified(range(number, number + 1), open_range, self._ref.name)
-            with contextlib.suppress(IntegrityError, RemoteError, TransientError):
+            with contextlib.suppress(IntegrityError, RemoteError, TransientError, OSError):
                 return chain([next(found)], found)
         raise SpanError(self._ref, number)

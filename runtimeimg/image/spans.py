@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from runtimeimg import budgets
@@ -43,15 +44,45 @@ class ByteSource(Protocol):
         """Let go of what is held."""
 
 
-def pieces_of(source: ByteSource) -> Iterator[bytes]:
+OpenRange = Callable[[int, int], ByteSource]
+"""Opens the bytes of a blob from one offset up to another."""
+
+
+class FileRange:
+    """The bytes of a file from one offset up to another."""
+
+    def __init__(self, path: Path, start: int, end: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(start)
+        self._left = end - start
+
+    def read(self, count: int, /) -> bytes:
+        """Return up to `count` bytes, none at the end."""
+        data = self._file.read(min(count, self._left)) or b""
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class OfFile:
+    """Opens parts of a file, an OpenRange of bytes that cost little to be read once more."""
+
+    path: Path
+
+    def __call__(self, start: int, end: int) -> FileRange:
+        """Open a part."""
+        return FileRange(self.path, start, end)
+
+
+def _pieces(source: ByteSource) -> Iterator[bytes]:
     """Yield what is read from a source, and close it."""
     with contextlib.closing(source):
         while data := source.read(_CHUNK):
             yield data
-
-
-OpenRange = Callable[[int, int], ByteSource]
-"""Opens the bytes of a blob from one offset up to another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,19 +219,24 @@ class Spans:
             else:
                 yield from inflated(mark, pieces, name)
 
-    def is_in(self, number: int, open_range: OpenRange) -> bool:
-        """Tell whether what is opened has a span as it was; unlike `verified` this holds none of it in memory."""
-        found = hashlib.sha256(usedforsecurity=False)
-        for piece in pieces_of(open_range(*self.bounds(number))):
-            found.update(piece)
-        return found.digest() == self.digests[number]
-
     def verified(self, held: range, open_range: OpenRange, name: str) -> Generator[bytes, None, None]:
         """Yield the bytes of spans that follow on each other, a byte that two of them share once.
+
+        Those of files are read twice, others are held in memory span by span until they are verified.
 
         Raises IntegrityError before any byte of a span that is not what it was.
         """
         at = self.bounds(held.start)[0]
+        if isinstance(open_range, OfFile):
+            for number in held:
+                start, end = self.bounds(number)
+                found = hashlib.sha256(usedforsecurity=False)
+                for piece in _pieces(open_range(start, end)):
+                    found.update(piece)
+                self._check(number, found.digest(), name)
+                yield from _pieces(open_range(at, end))
+                at = end
+            return
         data = bytearray()
         with contextlib.closing(open_range(at, self.bounds(held.stop - 1)[1])) as source:
             for number in held:
@@ -208,11 +244,15 @@ class Spans:
                 del data[: len(data) - (at - start)]  # all but a byte that is shared
                 while len(data) < end - start and (piece := source.read(min(end - start - len(data), _CHUNK))):
                     data += piece
-                if hashlib.sha256(data, usedforsecurity=False).digest() != self.digests[number]:
-                    raise IntegrityError(f"{name}: bytes {start} to {end} are not what they were")
+                self._check(number, hashlib.sha256(data, usedforsecurity=False).digest(), name)
                 for offset in range(at - start, len(data), _CHUNK):
                     yield bytes(data[offset : offset + _CHUNK])
                 at = end
+
+    def _check(self, number: int, digest: bytes, name: str) -> None:
+        if digest != self.digests[number]:
+            start, end = self.bounds(number)
+            raise IntegrityError(f"{name}: bytes {start} to {end} are not what they were")
 
 
 def runs(spans: Spans, indexes: Sequence[int]) -> Iterator[tuple[range, array[int]]]:

@@ -278,8 +278,7 @@ def test_parts_that_were_read_are_not_downloaded_again(world):
 
 def test_a_part_that_is_nowhere_as_it_was_is_an_error(world, monkeypatch):
     place = world(packed_by("gzip6", archive(members(7), STYLES["like ours"])))
-    for name in ("files", "remote"):
-        monkeypatch.setattr(packed.Blobs, name, lambda *_: iter([lambda start, end: io.BytesIO(bytes(end - start))]))
+    monkeypatch.setattr(packed.Blobs, "places", lambda *_: iter([lambda start, end: io.BytesIO(bytes(end - start))]))
     with pytest.raises(IntegrityError, match="is not what it was"):
         place.build()
     assert not list((place.cache.root / "v1" / "layer").glob("??/*"))
