@@ -65,7 +65,7 @@ class Blobs:
         return partial(_CopiedRange, ranges, self._copy(ref, "some")) if ranges and self._folder else ranges
 
     def places(self, ref: LayerRef) -> Iterator[OpenRange]:
-        """Yield what opens parts of a layer's blob, the quickest first: files that have it, or some of it, its store."""
+        """Yield what opens parts of a layer's blob, the quickest first: files that have it or some of it, its store."""
         paths = [self._copy(ref, "some"), self._copy(ref, "blob")] if self._folder is not None else []
         for path in (*paths, self._file(ref)):
             if path is not None and path.exists():

@@ -231,22 +231,22 @@ class Spans:
             for number in held:
                 start, end = self.bounds(number)
                 found = hashlib.sha256(usedforsecurity=False)
-                for piece in _pieces(open_range(start, end)):
-                    found.update(piece)
+                for data in _pieces(open_range(start, end)):
+                    found.update(data)
                 self._check(number, found.digest(), name)
                 yield from _pieces(open_range(at, end))
                 at = end
             return
-        data = bytearray()
+        whole = bytearray()
         with contextlib.closing(open_range(at, self.bounds(held.stop - 1)[1])) as source:
             for number in held:
                 start, end = self.bounds(number)
-                del data[: len(data) - (at - start)]  # all but a byte that is shared
-                while len(data) < end - start and (piece := source.read(min(end - start - len(data), _CHUNK))):
-                    data += piece
-                self._check(number, hashlib.sha256(data, usedforsecurity=False).digest(), name)
-                for offset in range(at - start, len(data), _CHUNK):
-                    yield bytes(data[offset : offset + _CHUNK])
+                del whole[: len(whole) - (at - start)]  # all but a byte that is shared
+                while len(whole) < end - start and (piece := source.read(min(end - start - len(whole), _CHUNK))):
+                    whole += piece
+                self._check(number, hashlib.sha256(whole, usedforsecurity=False).digest(), name)
+                for offset in range(at - start, len(whole), _CHUNK):
+                    yield bytes(whole[offset : offset + _CHUNK])
                 at = end
 
     def _check(self, number: int, digest: bytes, name: str) -> None:
