@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections import deque
 from typing import NamedTuple
 
 from runtimeimg.image import deflate
@@ -47,7 +48,8 @@ class Marker:
         self.members = 0
         self.read = 0
         self.made = 0
-        self._held = bytearray()
+        self._held: deque[bytes] = deque()
+        self._holds = 0  # bytes in them
         self._sum = hashlib.sha256(usedforsecurity=False)
         self._next = self._look = SPACING
         self._tail: list[bytes] = []
@@ -57,9 +59,10 @@ class Marker:
     def pulled(self, piece: bytes) -> None:
         """Note bytes of the blob, in their order."""
         self.read += len(piece)
-        self._held += piece
-        if len(self._held) > 2 * _LAG:
-            self._sum_up(len(self._held) - _LAG)
+        self._held.append(piece)
+        self._holds += len(piece)
+        while self._holds - len(self._held[0]) >= _LAG:
+            self._sum_up()
 
     def unfolded(self, piece: bytes) -> None:
         """Note what came out of them, in its order."""
@@ -101,16 +104,16 @@ class Marker:
         ended, begun = self._tried or (self._checksum, 0)
         self._tried = []
         byte = mark.bit // 8
-        at = byte - (self.read - len(self._held))
+        at = byte - (self.read - self._holds)
         if at < 0:
             return
-        sum_of = self._sum.copy()
-        sum_of.update(self._held[: at + (mark.bit % 8 > 0)])
-        self.digests.append(sum_of.digest())
+        held = b"".join(self._held)
+        self._sum.update(held[: at + (mark.bit % 8 > 0)])
+        self.digests.append(self._sum.digest())
         self.checksums.append(ended)
         self._checksum = begun
         self._sum = hashlib.sha256(usedforsecurity=False)
-        del self._held[:at]
+        self._held, self._holds = deque([held[at:]]), len(held) - at
         self.marks.append(mark)
         self._next = self._look = byte + SPACING
 
@@ -121,11 +124,12 @@ class Marker:
 
     def finish(self) -> None:
         """Sum up the last span."""
-        self._sum_up(len(self._held))
+        while self._held:
+            self._sum_up()
         self.digests.append(self._sum.digest())
         self.checksums.append(self._checksum)
 
-    def _sum_up(self, count: int) -> None:
-        with memoryview(self._held) as held:
-            self._sum.update(held[:count])
-        del self._held[:count]
+    def _sum_up(self) -> None:
+        piece = self._held.popleft()
+        self._sum.update(piece)
+        self._holds -= len(piece)
