@@ -14,7 +14,7 @@ from typing import IO, Self
 from runtimeimg.compose.grouping import Grouping
 from runtimeimg.compose.nodes import Inode, Name, owned
 from runtimeimg.compose.takeover import Cut, Item, LayerOf, Plan, of_none
-from runtimeimg.image.compress import BlobWriter, Compression
+from runtimeimg.image.compress import BlobWriter, Block, Compression
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.layertar import FILE, HARDLINK, SYMLINK, Entry
 from runtimeimg.image.reserving import reserving
@@ -103,7 +103,7 @@ class _Told:
         if not self._finished:
             self._making.dropped()
 
-    def write(self, data: bytes | bytearray, /) -> int:
+    def write(self, data: Block, /) -> int:
         """Write `data` to where others read it."""
         self._size += self._file.write(data)
         self._file.flush()

@@ -63,10 +63,13 @@ class Packed:
     tar_size: int
 
 
+Block = bytes | bytearray | memoryview
+
+
 class Sink(Protocol):
     """What a blob is written to."""
 
-    def write(self, data: bytes | bytearray, /) -> int:
+    def write(self, data: Block, /) -> int:
         """Write all of `data`."""
 
 
@@ -83,8 +86,9 @@ class BlobWriter:
         self._compress = _compressor(compression)
         self._workers = ThreadPoolExecutor(_WORKERS)
         self._hasher = ThreadPoolExecutor(1)
-        self._pending: deque[tuple[Future[bytes | bytearray] | None, Future[None]]] = deque()
-        self._buffer = bytearray()
+        self._pending: deque[tuple[Future[Block] | None, Future[None]]] = deque()
+        self._parts: list[bytes | memoryview] = []
+        self._held = 0  # bytes in them
         self._diff = hashlib.sha256()
         self._size = 0
         self._blob = hashlib.sha256()
@@ -100,15 +104,20 @@ class BlobWriter:
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes of the tar stream."""
-        self._buffer += data
-        while len(self._buffer) >= self._block:
-            self._submit(bytes(memoryview(self._buffer)[: self._block]))
-            del self._buffer[: self._block]
+        self._parts.append(data)
+        self._held += len(data)
+        if self._held >= self._block:
+            whole = memoryview(b"".join(self._parts))
+            end = self._held - self._held % self._block
+            for at in range(0, end, self._block):
+                self._submit(whole[at : at + self._block])
+            self._parts, self._held = [whole[end:]], self._held - end
 
     def finish(self) -> Packed:
         """Write what is left and return the result."""
-        if self._buffer or not self._size:
-            self._submit(bytes(self._buffer))
+        self._flush()
+        if not self._size:
+            self._submit(memoryview(b""))
         self._drain_all()
         return Packed(
             descriptor=Descriptor(
@@ -147,11 +156,11 @@ class BlobWriter:
         self._member = None
 
     def _flush(self) -> None:
-        if self._buffer:
-            self._submit(bytes(self._buffer))
-            self._buffer.clear()
+        if self._held:
+            self._submit(memoryview(b"".join(self._parts)))
+            self._parts, self._held = [], 0
 
-    def _submit(self, block: bytes) -> None:
+    def _submit(self, block: memoryview) -> None:
         self._size += len(block)
         member = self._member
         hashed = self._hasher.submit(self._hash, block, member)
@@ -159,7 +168,7 @@ class BlobWriter:
         if len(self._pending) > 2 * _WORKERS:
             self._drain()
 
-    def _hash(self, block: bytes, member: _Member | None) -> None:
+    def _hash(self, block: memoryview, member: _Member | None) -> None:
         self._diff.update(block)
         if member is not None:
             member.add(block)
@@ -174,7 +183,7 @@ class BlobWriter:
         while self._pending:
             self._drain()
 
-    def _emit(self, data: bytes | bytearray) -> None:
+    def _emit(self, data: Block) -> None:
         self._blob.update(data)
         self._out.write(data)
         self._written += len(data)
@@ -189,7 +198,7 @@ class _Member:
         self._crc32 = crc32
         self._checksum = self._part = self._size = 0
 
-    def add(self, block: bytes) -> None:
+    def add(self, block: memoryview) -> None:
         self._size += len(block)
         self._checksum = self._crc32(block, self._checksum)
         self._part = self._crc32(block, self._part)
@@ -202,7 +211,7 @@ class _Member:
         return struct.pack("<II", self._checksum, self._size & 0xFFFFFFFF)
 
 
-def _compressor(compression: Compression) -> Callable[[bytes], bytes | bytearray]:
+def _compressor(compression: Compression) -> Callable[[memoryview], Block]:
     """Return the function that compresses one block."""
     level = compression.level
     if compression.name == "none":
