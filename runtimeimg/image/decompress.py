@@ -108,14 +108,17 @@ class Unfolded:
                 head += more
             window = min(_window(head), 1 << _ZSTD_MAX_WINDOW)
             large = window > budgets.FREE_WINDOW
-            if large and window > budgets.WINDOW_RATIO * max(self._size, self.raw_bytes):
-                raise DamagedError(f"a zstd frame wants {window >> 20} MiB of memory for so small a blob")
+            dear = large and window > budgets.WINDOW_RATIO * max(self._size, self.raw_bytes)
             marker = self._marker
             if marker is not None and marker.due(len(head)):
                 marker.set(Mark(8 * (marker.read - len(head)), marker.made, None))
             rest: list[bytes] = []
             with _large_windows if large else contextlib.nullcontext():
+                held = 0  # bytes of the window that are in use
                 for made in _frame(module, pieces, head, rest):
+                    held += len(made)
+                    if dear and held > budgets.FREE_WINDOW:
+                        raise DamagedError(f"a zstd frame wants {window >> 20} MiB of memory for so small a blob")
                     if marker is not None:
                         marker.unfolded(made)
                     yield made
