@@ -76,7 +76,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--network", help="Network of the run steps.")
 @click.option("--build-arg", multiple=True, metavar="K=V", help="Build argument, for proxies.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep what saves work the next time.")
-@click.option("--compression", default="gzip", show_default=True, metavar="KIND[:LEVEL]", help="gzip, zstd or none.")
+@click.option(
+    "--compression",
+    default="gzip",
+    show_default=True,
+    metavar="KIND[:LEVEL]",
+    help="gzip, zstd or none; with a level all is packed anew.",
+)
 @click.option(
     "--layers",
     type=click.Choice(["builder", "copy", "one"]),
