@@ -22,7 +22,7 @@ from runtimeimg.oci import Digest, Location
 from runtimeimg.stores import StoreOptions
 from runtimeimg.stores.artifacts import Artifacts, artifacts_of, blob
 
-ARTIFACT_TYPE = "application/vnd.runtimeimg.layer-indexes.v1"
+ARTIFACT_TYPE = "application/vnd.runtimeimg.layer-indexes.v2"
 MAX_BYTES = 64 << 20
 """Bytes of the file that is read."""
 _MAX_TRIED = 4
