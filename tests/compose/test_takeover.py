@@ -306,6 +306,27 @@ def test_what_is_wrong_in_the_cache_is_made_anew(world, how):
     assert place.build()[1] == made[1]
 
 
+@pytest.mark.parametrize("what", ["checksums", "heads", "style"])
+def test_an_index_that_lies_about_what_is_alike_gives_the_same_files(world, what):
+    """As somebody may write it who shares one: the image holds what it should, and says so by its digests."""
+    place = world(packed_by("gzip6", archive(members(7), STYLES["like ours"])))
+    made = place.build()
+    key = place.layer.descriptor.digest.encoded
+    place.forget()
+    spans = Spans.from_bytes(place.cache.get("spans", key))
+    lies = {
+        "checksums": array("I", [7] * len(spans.marks)),
+        "heads": array("I", [7] * (len(spans.starts) - 1)),
+        "style": STYLES["like Docker's"],
+    }
+    likeness = replace(spans.likeness, **{what: lies[what]})
+    place.cache.put("spans", key, replace(spans, likeness=likeness).to_bytes())
+    again = place.build()
+    assert_whole(again)
+    assert again[2:4] == made[2:4]
+    assert again[4] == 0
+
+
 def test_layers_with_a_table_and_of_several_members_are_packed_anew(world):
     blob = packed_by("gzip6", archive(members(7), STYLES["like ours"]))
     place = world(blob)
