@@ -23,11 +23,14 @@ from runtimeimg.image import Layer
 from runtimeimg.image.decompress import raw_pieces
 from runtimeimg.image.filelayer import FileLayer
 from runtimeimg.image.reserving import ReservingFile
-from runtimeimg.image.spans import OfFile, OpenRange
+from runtimeimg.image.spans import FileRange, OfFile, OpenRange
 from runtimeimg.stores.verify import once_more
 
 Take = Callable[[Iterator[bytes]], bool]
-"""Reads the pieces of a blob to their end and tells whether a wanted symlink in it may lead to what came before."""
+"""Reads the pieces of a blob to their end and tells whether it may be read again in this build.
+
+That is for a wanted symlink in it, which may lead to what came before, or because parts of it are taken over.
+"""
 
 
 _CHUNK = 1 << 18
@@ -55,9 +58,10 @@ class Blobs:
 
     def open_range(self, ref: LayerRef, wanted: int) -> OpenRange | None:
         """Return what opens parts of a layer's blob, of which `wanted` bytes are; None where reading all is better."""
-        path = self._file(ref)
-        if path is not None:
-            self._account.add(cache_hits=_is_remote(ref))
+        if (path := _file_of(ref)) is not None:
+            return partial(FileRange, path)
+        if (path := self._kept(ref)) is not None:
+            self._account.add(cache_hits=1)
             return OfFile(path)
         if wanted > ref.layer.descriptor.size * _SMALL_PART and not ref.trusting:
             return None
@@ -66,10 +70,12 @@ class Blobs:
 
     def places(self, ref: LayerRef) -> Iterator[OpenRange]:
         """Yield what opens parts of a layer's blob, the quickest first: files that have it or some of it, its store."""
-        paths = [self._copy(ref, "some"), self._copy(ref, "blob")] if self._folder is not None else []
-        for path in (*paths, self._file(ref)):
+        copies = [self._copy(ref, "some"), self._copy(ref, "blob")] if self._folder is not None else []
+        for path in (*copies, self._kept(ref)):
             if path is not None and path.exists():
                 yield OfFile(path)
+        if (path := _file_of(ref)) is not None:
+            yield partial(FileRange, path)
         ranges = _ranges(ref)
         if ranges is not None:
             yield ranges
@@ -79,11 +85,9 @@ class Blobs:
         assert self._folder is not None
         return self._folder / f"{name}-{ref.layer.descriptor.digest.encoded}"
 
-    def _file(self, ref: LayerRef) -> Path | None:
-        """Return a file of this machine that has all of a blob."""
-        descriptor, origin = ref.layer.descriptor, ref.layer.origin
-        if origin is not None and origin.store == "file":
-            return Path(origin.place)
+    def _kept(self, ref: LayerRef) -> Path | None:
+        """Return a second name of a blob that the cache has."""
+        descriptor = ref.layer.descriptor
         if not _is_remote(ref) or self._cache is None or self._folder is None:
             return None
         path = self._copy(ref, "part")
@@ -92,13 +96,13 @@ class Blobs:
 
     def _fetch(self, layer: Layer, path: Path, take: Take) -> None:
         whole = _Copy(path)
-        linked = False
+        again = False
         try:
-            linked = take(whole.of(raw_pieces(layer.open())))
+            again = take(whole.of(raw_pieces(layer.open())))
             if self._cache is not None and whole.is_whole:
                 self._cache.take_in("blob", layer.descriptor.digest.encoded, path)
         finally:
-            if self._cache is not None or not linked or not whole.is_whole:
+            if self._cache is not None or not again or not whole.is_whole:
                 path.unlink(missing_ok=True)
 
     def _from_file(self, layer: Layer, path: Path, take: Take) -> bool:
@@ -122,6 +126,12 @@ class Blobs:
 
 def _is_remote(ref: LayerRef) -> bool:
     return ref.layer.origin is not None and ref.layer.origin.store == "registry"
+
+
+def _file_of(ref: LayerRef) -> Path | None:
+    """Return the file of a blob that is kept in one, which others may write to."""
+    origin = ref.layer.origin
+    return Path(origin.place) if origin is not None and origin.store == "file" else None
 
 
 def _ranges(ref: LayerRef) -> OpenRange | None:
@@ -148,6 +158,7 @@ class _CopiedRange:
 
     def __init__(self, open_range: OpenRange, path: Path, start: int, end: int) -> None:
         self._source = open_range(start, end)
+        self._path = path
         self._at = start
         self._file = -1
         with contextlib.suppress(OSError):
@@ -160,15 +171,17 @@ class _CopiedRange:
             try:
                 os.pwrite(self._file, data, self._at)
             except OSError:
-                os.ftruncate(self._file, 0)  # the room that is left is the build's
-                os.close(self._file)
-                self._file = -1
+                self._path.unlink(missing_ok=True)  # the room that is left is the build's
+                self._end_copy()
             self._at += len(data)
         return data
 
     def close(self) -> None:
         """Let go of both."""
         self._source.close()
+        self._end_copy()
+
+    def _end_copy(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -115,10 +115,9 @@ class BlobWriter:
 
     def finish(self) -> Packed:
         """Write what is left and return the result."""
-        self._flush()
-        if not self._size:
+        if not self._held and not self._size:
             self._submit(memoryview(b""))
-        self._drain_all()
+        self._settle()
         return Packed(
             descriptor=Descriptor(
                 media_type=oci_layer(self._compression.name),
@@ -131,15 +130,13 @@ class BlobWriter:
 
     def begin(self, opening: bytes) -> None:
         """Begin a gzip member with these bytes of the blob; from now on what it holds is written, and only hashed."""
-        self._flush()
-        self._drain_all()
+        self._settle()
         self._member = _Member()
         self._emit(opening)
 
     def checksum(self) -> int:
         """Return the CRC-32 of what was written since the member was begun, or since this was asked last."""
-        self._flush()
-        self._drain_all()
+        self._settle()
         assert self._member is not None
         return self._member.part()
 
@@ -149,16 +146,18 @@ class BlobWriter:
 
     def end(self) -> None:
         """End the member; what is written then is packed again."""
-        self._flush()
-        self._drain_all()
+        self._settle()
         assert self._member is not None
         self._emit(self._member.trailer())
         self._member = None
 
-    def _flush(self) -> None:
+    def _settle(self) -> None:
+        """Have all that was written packed and hashed."""
         if self._held:
             self._submit(memoryview(b"".join(self._parts)))
             self._parts, self._held = [], 0
+        while self._pending:
+            self._drain()
 
     def _submit(self, block: memoryview) -> None:
         self._size += len(block)
@@ -178,10 +177,6 @@ class BlobWriter:
         if compressed is not None:
             self._emit(compressed.result())
         hashed.result()
-
-    def _drain_all(self) -> None:
-        while self._pending:
-            self._drain()
 
     def _emit(self, data: Block) -> None:
         self._blob.update(data)

@@ -53,8 +53,13 @@ class FileRange:
 
     def __init__(self, path: Path, start: int, end: int) -> None:
         self._file = path.open("rb", buffering=0)
+        self._end = end
+        self.back(start)
+
+    def back(self, start: int) -> None:
+        """Go on from `start`, whatever has become of the file's name."""
         self._file.seek(start)
-        self._left = end - start
+        self._left = self._end - start
 
     def read(self, count: int, /) -> bytes:
         """Return up to `count` bytes, none at the end."""
@@ -69,20 +74,13 @@ class FileRange:
 
 @dataclass(frozen=True, slots=True)
 class OfFile:
-    """Opens parts of a file, an OpenRange of bytes that cost little to be read once more."""
+    """Opens parts of a file that nobody else writes to, an OpenRange of bytes that are the same when read once more."""
 
     path: Path
 
     def __call__(self, start: int, end: int) -> FileRange:
         """Open a part."""
         return FileRange(self.path, start, end)
-
-
-def _pieces(source: ByteSource) -> Iterator[bytes]:
-    """Yield what is read from a source, and close it."""
-    with contextlib.closing(source):
-        while data := source.read(_CHUNK):
-            yield data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +220,7 @@ class Spans:
     def verified(self, held: range, open_range: OpenRange, name: str) -> Generator[bytes, None, None]:
         """Yield the bytes of spans that follow on each other, a byte that two of them share once.
 
-        Those of files are read twice, others are held in memory span by span until they are verified.
+        Those of our own files are read twice, others are held in memory span by span until they are verified.
 
         Raises IntegrityError before any byte of a span that is not what it was.
         """
@@ -230,11 +228,14 @@ class Spans:
         if isinstance(open_range, OfFile):
             for number in held:
                 start, end = self.bounds(number)
-                found = hashlib.sha256(usedforsecurity=False)
-                for data in _pieces(open_range(start, end)):
-                    found.update(data)
-                self._check(number, found.digest(), name)
-                yield from _pieces(open_range(at, end))
+                with contextlib.closing(open_range(start, end)) as part:
+                    found = hashlib.sha256(usedforsecurity=False)
+                    while data := part.read(_CHUNK):
+                        found.update(data)
+                    self._check(number, found.digest(), name)
+                    part.back(at)
+                    while data := part.read(_CHUNK):
+                        yield data
                 at = end
             return
         whole = bytearray()
