@@ -14,7 +14,7 @@ from tests.stores.made import write
 from . import engines
 from .images import MemoryLayer, file, image, tar
 from .test_sparse import prose
-from .test_takeover import Text
+from .test_splice import Text
 
 pytestmark = [pytest.mark.engine, pytest.mark.registry, pytest.mark.skopeo, pytest.mark.slow]
 
